@@ -1,0 +1,11 @@
+//! The thin binding of headwater's core to Python: module `headwater._core`, the only crate that names pyo3.
+//!
+//! Each subject has a file with a `register` function; this file is their list.
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    Ok(())
+}
