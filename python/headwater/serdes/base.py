@@ -1,0 +1,92 @@
+"""The class that every serde derives from.
+
+A serde never sees None: a missing key or a tombstone is None on both sides and is handled by the ``_many`` forms and by
+the callers. Serdes are immutable and may be shared between threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+from headwater.errors import SerdeError
+
+T = TypeVar("T")
+
+
+class Serde(Generic[T]):
+    """A codec between values of type `T` and bytes; override `serialize` and `deserialize`.
+
+    Attributes:
+        name: What descriptions and fingerprints call it, e.g. ``"json[Ride]"``.
+        type: The Python type of the values, or None if it has no single one.
+    """
+
+    name: str = "custom"
+    type: Any = None
+
+    def serialize(self, value: T) -> bytes:
+        """Encode one value.
+
+        Args:
+            value: Never None.
+
+        Raises:
+            SerdeError: The value does not fit.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.serialize")
+
+    def deserialize(self, data: bytes) -> T:
+        """Decode one value.
+
+        Args:
+            data: What `serialize` returned, or what somebody else wrote.
+
+        Raises:
+            SerdeError: The bytes do not decode; ``field`` names the field, if there is one.
+        """
+        raise NotImplementedError(f"{type(self).__name__}.deserialize")
+
+    def serialize_many(self, values: list[T | None]) -> list[bytes | None]:
+        """Encode a batch; None stays None.
+
+        Args:
+            values: The values in order.
+        """
+        serialize = self.serialize
+        return [None if value is None else serialize(value) for value in values]
+
+    def deserialize_many(self, datas: list[bytes | None]) -> list[T | None]:
+        """Decode a batch; None stays None.
+
+        Args:
+            datas: The encoded values in order.
+        """
+        deserialize = self.deserialize
+        return [None if data is None else deserialize(data) for data in datas]
+
+    def __repr__(self) -> str:
+        return f"<Serde {self.name}>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Serde) or type(self) is not type(other):
+            return NotImplemented
+        return bool(
+            self.name == other.name and self.type == other.type and self.__dict__.keys() == other.__dict__.keys()
+        )
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.name))
+
+
+def misfit(expected: str, value: object) -> SerdeError:
+    """Build the error for a value that a serde cannot encode.
+
+    Args:
+        expected: What would fit.
+        value: What was given.
+    """
+    shown = repr(value)
+    shown = shown if len(shown) <= 80 else shown[:77] + "..."
+    return SerdeError(
+        f"expected {expected}, got {shown} ({type(value).__name__}); declare the type with key= or value="
+    )

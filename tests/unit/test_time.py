@@ -1,0 +1,60 @@
+"""Durations and timestamps become whole milliseconds, or an error that shows the offending value."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pytest
+
+from headwater import InvalidArgumentError, ManualClock
+from headwater.time import SystemClock, parse_duration_ms, to_timestamp_ms
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("10s", 10_000),
+        ("1m30s", 90_000),
+        ("1h 5m", 3_900_000),
+        ("250ms", 250),
+        ("2d", 172_800_000),
+        ("1w", 604_800_000),
+        ("0s", 0),
+        (datetime.timedelta(seconds=1.5), 1500),
+    ],
+)
+def test_durations(text: Any, expected: int) -> None:
+    assert parse_duration_ms(text, "size") == expected
+
+
+@pytest.mark.parametrize(
+    "bad", [10, 10.5, None, "10", "", "s", "1x", "1mo", "1.5s", "-5s", datetime.timedelta(microseconds=5), True]
+)
+def test_a_duration_that_is_none_is_shown_in_the_message(bad: Any) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        parse_duration_ms(bad, "grace")
+    assert str(bad) in str(caught.value) or repr(bad) in str(caught.value)
+    assert "grace" in str(caught.value)
+
+
+def test_a_negative_bound_is_possible_where_asked_for() -> None:
+    assert parse_duration_ms("-5s", "before", allow_negative=True) == -5000
+
+
+def test_timestamps() -> None:
+    aware = datetime.datetime(1970, 1, 1, 0, 0, 1, tzinfo=datetime.timezone.utc)
+    assert to_timestamp_ms(aware) == 1000
+    assert to_timestamp_ms(-5) == -5
+    for bad in (aware.replace(tzinfo=None), 1.5, "now", True):
+        with pytest.raises(InvalidArgumentError, match="timestamp"):
+            to_timestamp_ms(bad)  # type: ignore[arg-type]
+
+
+def test_a_manual_clock_moves_when_told_to() -> None:
+    clock = ManualClock(5)
+    clock.advance("1s")
+    assert clock.now_ms() == 1005
+    clock.set(7)
+    assert clock.now_ms() == 7
+    assert SystemClock().now_ms() > 1_600_000_000_000
