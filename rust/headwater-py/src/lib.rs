@@ -2,10 +2,14 @@
 //!
 //! Each subject has a file with a `register` function; this file is their list.
 
+mod rows;
+mod task;
+
 use pyo3::prelude::*;
 
 #[pymodule]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    task::register(m)?;
     Ok(())
 }

@@ -1,1 +1,14 @@
-//! (skeleton)
+//! State of stream processing: stores, windows, joins, and the kernels that run records through them.
+//!
+//! It is not: a scheduler, a log or a query engine. Tasks and vector stages are Python's, in `headwater.runtime`; records
+//! come from and go to `headwater-log`.
+//!
+//! # Layout
+//!
+//! * [`row`]: a record on its way, and its order key;
+//! * [`store`]: what operators remember;
+//! * [`kernel`]: the operators, and the segments they form.
+
+pub mod kernel;
+pub mod row;
+pub mod store;

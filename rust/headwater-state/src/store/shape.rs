@@ -1,0 +1,165 @@
+//! How a store lays its slots out: by key, by window start then key, or by key then session.
+//!
+//! Windows lie in buckets by start, so that a window expires with its bucket, whole, at no cost a slot.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use hashbrown::HashMap;
+
+use super::Slot;
+
+/// What a slot lies under. `start` and `end` are 0 where the store has no windows; a time window has no `end`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StoreKey {
+    /// Serialised key, without the window.
+    pub key: Bytes,
+    /// First instant of the window.
+    pub start: i64,
+    /// Last instant of a session.
+    pub end: i64,
+}
+
+impl StoreKey {
+    /// A key that owns its bytes.
+    pub fn owned(key: &[u8], start: i64, end: i64) -> Self {
+        Self { key: Bytes::copy_from_slice(key), start, end }
+    }
+}
+
+/// The layout of a store.
+#[derive(Debug)]
+pub enum Shape {
+    /// One slot a key.
+    KeyValue(HashMap<Bytes, Slot>),
+    /// One slot a window start and key.
+    Window(BTreeMap<i64, HashMap<Bytes, Slot>>),
+    /// Sessions of a key, by (end, start).
+    Session(HashMap<Bytes, Vec<(i64, i64, Slot)>>),
+}
+
+impl Shape {
+    /// An empty layout: "key_value", "window" or "session".
+    pub fn of_kind(kind: &str) -> Option<Self> {
+        match kind {
+            "key_value" => Some(Self::KeyValue(HashMap::new())),
+            "window" => Some(Self::Window(BTreeMap::new())),
+            "session" => Some(Self::Session(HashMap::new())),
+            _ => None,
+        }
+    }
+
+    /// The instant that decides whether a slot has expired.
+    pub(super) fn time_of(&self, key: &StoreKey) -> i64 {
+        match self {
+            Self::Session(_) => key.end,
+            _ => key.start,
+        }
+    }
+
+    pub(super) fn get(&self, key: &StoreKey) -> Option<&Slot> {
+        match self {
+            Self::KeyValue(map) => map.get(&key.key),
+            Self::Window(buckets) => buckets.get(&key.start)?.get(&key.key),
+            Self::Session(map) => {
+                let sessions = map.get(&key.key)?;
+                let at = sessions.binary_search_by_key(&(key.end, key.start), |s| (s.0, s.1)).ok()?;
+                Some(&sessions[at].2)
+            }
+        }
+    }
+
+    pub(super) fn put(&mut self, key: &StoreKey, slot: Option<Slot>) -> Option<Slot> {
+        match self {
+            Self::KeyValue(map) => put_in(map, &key.key, slot),
+            Self::Window(buckets) => match slot {
+                Some(_) => put_in(buckets.entry(key.start).or_default(), &key.key, slot),
+                None => put_in(buckets.get_mut(&key.start)?, &key.key, None),
+            },
+            Self::Session(map) => {
+                let sessions = map.entry_ref(&key.key).or_default();
+                let previous = match (sessions.binary_search_by_key(&(key.end, key.start), |s| (s.0, s.1)), slot) {
+                    (Ok(at), Some(slot)) => Some(std::mem::replace(&mut sessions[at].2, slot)),
+                    (Ok(at), None) => Some(sessions.remove(at).2),
+                    (Err(at), Some(slot)) => {
+                        sessions.insert(at, (key.end, key.start, slot));
+                        None
+                    }
+                    (Err(_), None) => None,
+                };
+                if sessions.is_empty() {
+                    map.remove(&key.key);
+                }
+                previous
+            }
+        }
+    }
+
+    pub(super) fn sessions(&self, key: &[u8], earliest_end: i64, latest_start: i64) -> Vec<(StoreKey, Slot)> {
+        let Self::Session(map) = self else { return Vec::new() };
+        let Some((owned, sessions)) = map.get_key_value(key) else { return Vec::new() };
+        sessions
+            .iter()
+            .filter(|(end, start, _)| *end >= earliest_end && *start <= latest_start)
+            .map(|(end, start, slot)| (StoreKey { key: owned.clone(), start: *start, end: *end }, slot.clone()))
+            .collect()
+    }
+
+    pub(super) fn expire(&mut self, at_or_before: i64) {
+        match self {
+            Self::KeyValue(_) => {}
+            Self::Window(buckets) => {
+                while let Some(entry) = buckets.first_entry() {
+                    if *entry.key() > at_or_before {
+                        break;
+                    }
+                    entry.remove();
+                }
+            }
+            Self::Session(map) => map.retain(|_, sessions| {
+                sessions.retain(|(end, _, _)| *end > at_or_before);
+                !sessions.is_empty()
+            }),
+        }
+    }
+
+    pub(super) fn entries(&self) -> Vec<(StoreKey, Slot)> {
+        match self {
+            Self::KeyValue(map) => {
+                map.iter().map(|(k, s)| (StoreKey { key: k.clone(), start: 0, end: 0 }, s.clone())).collect()
+            }
+            Self::Window(buckets) => buckets
+                .iter()
+                .flat_map(|(start, map)| {
+                    map.iter().map(|(k, s)| (StoreKey { key: k.clone(), start: *start, end: 0 }, s.clone()))
+                })
+                .collect(),
+            Self::Session(map) => map
+                .iter()
+                .flat_map(|(k, sessions)| {
+                    sessions
+                        .iter()
+                        .map(|(end, start, s)| (StoreKey { key: k.clone(), start: *start, end: *end }, s.clone()))
+                })
+                .collect(),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::KeyValue(map) => map.len(),
+            Self::Window(buckets) => buckets.values().map(HashMap::len).sum(),
+            Self::Session(map) => map.values().map(Vec::len).sum(),
+        }
+    }
+}
+
+fn put_in(map: &mut HashMap<Bytes, Slot>, key: &Bytes, slot: Option<Slot>) -> Option<Slot> {
+    match slot {
+        Some(slot) => match map.get_mut(key) {
+            Some(held) => Some(std::mem::replace(held, slot)),
+            None => map.insert(Bytes::copy_from_slice(key), slot),
+        },
+        None => map.remove(key),
+    }
+}
