@@ -6,7 +6,7 @@ millions of them, and they hold no reference to themselves.
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import msgspec
 
@@ -14,6 +14,18 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 Headers = tuple[tuple[str, bytes | None], ...]
+
+
+class TopicPartition(NamedTuple):
+    """A partition's full name.
+
+    Attributes:
+        topic: Name of the topic.
+        partition: Number of the partition, from 0.
+    """
+
+    topic: str
+    partition: int
 
 
 class Record(msgspec.Struct, Generic[K, V], frozen=True, gc=False):

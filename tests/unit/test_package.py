@@ -16,6 +16,10 @@ def test_every_exported_name_exists(name: str) -> None:
     assert name in dir(headwater)
 
 
+def test_the_export_table_and_all_agree() -> None:
+    assert sorted([*headwater._EXPORTS, *headwater._MODULES]) == headwater.__all__
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="nonsense"):
         headwater.nonsense  # noqa: B018

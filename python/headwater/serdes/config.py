@@ -9,7 +9,8 @@ from __future__ import annotations
 import datetime
 import decimal
 import uuid
-from typing import Any, NotRequired, TypedDict
+from collections.abc import Callable
+from typing import Any, NotRequired, TypedDict, cast
 
 from msgspec import inspect
 
@@ -20,7 +21,7 @@ from headwater.serdes.inferred import InferredSerde
 from headwater.serdes.scalars import float64, int64, raw, text
 from headwater.serdes.windowed import SessionWindowedSerde, WindowedSerde
 
-_SCALARS = {"raw": raw, "text": text, "int64": int64, "float64": float64}
+_SCALARS: dict[Any, Callable[[], Serde[Any]]] = {"raw": raw, "text": text, "int64": int64, "float64": float64}
 
 _TYPES: dict[str, Any] = {
     "any": Any,
@@ -134,8 +135,8 @@ def _rebuild(described: Any) -> Any:
         return _rebuild(described["optional"]) | None
     if "struct" in described:
         fields = {
-            name: _rebuild(kind) if required else NotRequired[_rebuild(kind)]  # type: ignore[misc]
+            name: _rebuild(kind) if required else NotRequired[_rebuild(kind)]
             for name, kind, required in described["fields"]
         }
-        return TypedDict(described["struct"], fields)  # type: ignore[operator]
+        return cast(Any, TypedDict)(described["struct"], fields)
     return Any

@@ -31,7 +31,7 @@ class InferredSerde(Serde[Any]):
         return "inferred" if self.resolved is None else self.resolved.name
 
     @property
-    def type(self) -> Any:  # type: ignore[override]
+    def type(self) -> Any:
         """The type it has become, or None so far."""
         return None if self.resolved is None else self.resolved.type
 
