@@ -2,14 +2,27 @@
 //!
 //! Each subject has a file with a `register` function; this file is their list.
 
+mod clock;
+mod errors;
+mod gate;
+mod headers;
+mod log;
+mod partitioner;
+mod producer;
 mod rows;
+mod sender;
+mod signal;
+mod standin;
 mod task;
+mod wal;
 
 use pyo3::prelude::*;
 
 #[pymodule]
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    log::register(m)?;
+    producer::register(m)?;
     task::register(m)?;
     Ok(())
 }

@@ -1,0 +1,501 @@
+"""The broker as a user sees it: topics, and the producers, consumers and frames that they are written and read with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+import msgspec
+
+from headwater._typing import Acks, AutoOffsetReset, Compression, IsolationLevel, OnError
+from headwater.errors import ClosedError, InvalidArgumentError, UnknownTopicError
+from headwater.log.consumer import Consumer
+from headwater.records import TopicPartition
+from headwater.serdes import Serde, resolve
+from headwater.time import Duration, Timestamp, parse_duration_ms, to_timestamp_ms
+from headwater.topics import Topic, check_topic_name
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from headwater.log.opening import SharedLog
+    from headwater.log.producer import Producer
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
+
+
+class TopicDescription(msgspec.Struct, frozen=True, kw_only=True):
+    """A topic as it is.
+
+    Attributes:
+        name: The topic's name.
+        partitions: Partition count.
+        key: The serde its keys remember, or None.
+        value: The serde its values remember, or None.
+        config: Its settings by Kafka's names.
+    """
+
+    name: str
+    partitions: int
+    key: Serde[Any] | None
+    value: Serde[Any] | None
+    config: dict[str, str]
+
+
+class Broker:
+    """An open log; made by `headwater.open`, closed by ``with`` or `close`. Threads may share one."""
+
+    def __init__(self, shared: SharedLog, mode: Literal["rw", "r"]) -> None:
+        """Use `headwater.open`."""
+        self._shared_log = shared
+        self._mode = mode
+        self._is_closed = False
+        self._many: Producer | None = None
+
+    # --- topics -------------------------------------------------------------------------------------------------------
+
+    def create_topic(
+        self,
+        name: str | Topic[Any, Any],
+        *,
+        partitions: int | None = None,
+        key: Any = None,
+        value: Any = None,
+        retention: Duration | None = None,
+        cleanup: Literal["delete", "compact"] = "delete",
+        durability: str | None = None,
+        config: Mapping[str, str] | None = None,
+        exist_ok: bool = False,
+    ) -> TopicDescription:
+        """Create a topic.
+
+        Args:
+            name: 1 to 249 characters of ``a-z A-Z 0-9 . _ -``, or a `Topic`.
+            partitions: How many partitions; default 1.
+            key: Serde or type of the keys, which the topic remembers.
+            value: Serde or type of the values, which the topic remembers.
+            retention: How long records are kept at least; default for ever.
+            cleanup: ``"delete"`` what is older than `retention`, or ``"compact"`` to the latest record of each key.
+            durability: What an acknowledgement waits for on this topic; default the broker's.
+            config: Further settings by Kafka's names, e.g. ``{"segment.bytes": "1048576"}``.
+            exist_ok: Accept a topic that exists already with as many partitions.
+
+        Raises:
+            InvalidArgumentError: An illegal name or setting, or the topic exists.
+        """
+        from headwater.log.opening import check_durability, retention_settings, serde_settings
+
+        shared = self._writable()
+        if isinstance(name, Topic):
+            key, value = key or name.key, value or name.value
+            partitions, name = partitions or name.partitions, name.name
+        check_topic_name(name)
+        if partitions is not None and (not isinstance(partitions, int) or not 1 <= partitions <= 10_000):
+            raise InvalidArgumentError(f"expected 1 to 10000 partitions, got {partitions!r} - at topic {name!r}")
+        if cleanup not in ("delete", "compact"):
+            raise InvalidArgumentError(f'expected "delete" or "compact", got {cleanup!r} - at topic {name!r}')
+        settings = {str(setting): str(text) for setting, text in (config or {}).items()}
+        settings |= retention_settings(retention)
+        if cleanup == "compact":
+            settings["cleanup.policy"] = cleanup
+        if durability is not None:
+            settings["headwater.durability"] = check_durability(durability)
+        settings |= serde_settings(
+            None if key is None else resolve(key),
+            None if value is None else resolve(value),
+        )
+        if exist_ok and name in self._names():
+            found = self.topic(name)
+            if partitions not in (None, found.partitions):
+                raise InvalidArgumentError(
+                    f"expected {partitions} partitions, got {found.partitions} - at topic {name!r}, which exists; "
+                    "delete it or keep its partition count",
+                    topic=name,
+                )
+            return found
+        shared.create_topic(name, partitions or 1, settings)
+        return self.topic(name)
+
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic with everything in it.
+
+        Args:
+            name: Name of the topic.
+
+        Raises:
+            UnknownTopicError: There is no such topic.
+        """
+        self._writable().delete_topic(name)
+
+    def topics(self) -> list[str]:
+        """Names of the topics, in order, without the broker's own (``__consumer_offsets``)."""
+        return [name for name in self._names() if not name.startswith("__")]
+
+    def topic(self, name: str) -> TopicDescription:
+        """Describe a topic.
+
+        Args:
+            name: Name of the topic.
+
+        Raises:
+            UnknownTopicError: There is no such topic.
+        """
+        shared = self._shared
+        partitions, config = shared.core.topic(name)
+        key, value = shared.serdes_of(name)
+        return TopicDescription(name=name, partitions=partitions, key=key, value=value, config=config)
+
+    def remember_serdes(self, topic: str, *, key: Any = None, value: Any = None) -> None:
+        """Let a topic remember serdes where it remembers none (an application's sink does this).
+
+        Args:
+            topic: Name of the topic.
+            key: Serde or type of the keys.
+            value: Serde or type of the values.
+        """
+        self._writable().remember_serdes(
+            topic, None if key is None else resolve(key), None if value is None else resolve(value)
+        )
+
+    def offsets(self, topic: str) -> dict[int, tuple[int, int]]:
+        """By partition, the first offset and the end (the offset of the next record).
+
+        Args:
+            topic: Name of the topic.
+        """
+        core = self._shared.core
+        marks = {p: core.watermarks(topic, p) for p in range(core.topic(topic)[0])}
+        return {p: (start, high_watermark) for p, (start, _, high_watermark) in marks.items()}
+
+    def offsets_for_times(self, topic: str, timestamp: Timestamp) -> dict[int, int | None]:
+        """By partition, the first offset whose timestamp is at or after an instant; None if there is none.
+
+        Args:
+            topic: Name of the topic.
+            timestamp: Milliseconds or an aware `datetime`.
+        """
+        core, instant = self._shared.core, to_timestamp_ms(timestamp)
+        found = {p: core.offset_for_timestamp(topic, p, instant) for p in range(core.topic(topic)[0])}
+        return {p: None if answer is None else answer[0] for p, answer in found.items()}
+
+    # --- producing ----------------------------------------------------------------------------------------------------
+
+    def producer(
+        self,
+        *,
+        acks: Acks = "all",
+        linger: Duration = "5ms",
+        batch_size: int = 131_072,
+        compression: Compression | None = None,
+        buffer_memory: int = 67_108_864,
+    ) -> Producer:
+        """Make a producer.
+
+        Args:
+            acks: What an acknowledgement means: ``"all"`` durable (as the topic's durability says), 1 written, 0 not
+                waited for.
+            linger: How long a batch waits for more records. ``"0s"`` sends as soon as the last batch is written.
+            batch_size: Bytes of records at which a batch is sent at once.
+            compression: ``"gzip"``, ``"snappy"``, ``"lz4"`` or ``"zstd"``.
+            buffer_memory: Bytes of records that may wait; above it `send` blocks.
+
+        Returns:
+            A `Producer`; close it or use ``with``.
+
+        Raises:
+            InvalidArgumentError: A wrong setting.
+        """
+        shared = self._writable()
+        if acks not in ("all", -1, 0, 1) or isinstance(acks, bool):
+            raise InvalidArgumentError(f'expected "all", 1 or 0, got {acks!r} - at acks')
+        if compression not in (None, *_COMPRESSIONS):
+            raise InvalidArgumentError(
+                f"expected one of {', '.join(_COMPRESSIONS)}, got {compression!r} - at compression"
+            )
+        for name, size in (("batch_size", batch_size), ("buffer_memory", buffer_memory)):
+            if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= 1 << 40:
+                raise InvalidArgumentError(f"expected 1 byte or more, got {size!r} - at {name}")
+        made = shared.producer(
+            acks=-1 if acks == "all" else acks,
+            linger_ms=parse_duration_ms(linger, "linger"),
+            batch_size=min(batch_size, 64 << 20),
+            compression=compression or "none",
+            buffer_memory=buffer_memory,
+        )
+        made._owner = self
+        return made
+
+    def send_many(self, topic: str, rows: pl.DataFrame | Iterable[Any], *, key: Any = None, value: Any = None) -> int:
+        """Write many records at once; durable when it returns.
+
+        Args:
+            topic: Name of the topic.
+            rows: A Polars frame (columns ``key``, ``timestamp`` and ``partition`` are the record's own, the others the
+                value's fields, or ``value``), or an iterable of ``(key, value)`` or ``(key, value, timestamp)`` tuples,
+                `Record` objects, or plain values.
+            key: Serde or type of the keys; default what the topic remembers, else by each key's type.
+            value: Serde or type of the values, likewise.
+
+        Returns:
+            How many records were written.
+        """
+        if self._many is None:
+            self._many = self._writable().producer(linger_ms=100, batch_size=1 << 20)
+        count = self._many.send_many(topic, rows, key=key, value=value)
+        self._many.flush()
+        return count
+
+    # --- consuming ----------------------------------------------------------------------------------------------------
+
+    @overload
+    def consumer(
+        self,
+        topics: str | Topic[K, V] | Sequence[str | Topic[Any, Any]],
+        *,
+        group: str | None = ...,
+        auto_offset_reset: AutoOffsetReset = ...,
+        isolation_level: IsolationLevel = ...,
+        key: Serde[K] | type[K],
+        value: Serde[V] | type[V],
+        on_error: OnError = ...,
+        auto_commit: bool = ...,
+        auto_commit_interval: Duration = ...,
+        timeout: Duration | None = ...,
+        fetch_size: int = ...,
+        max_poll_interval: Duration = ...,
+    ) -> Consumer[K, V]: ...
+    @overload
+    def consumer(
+        self,
+        topics: str | Topic[Any, Any] | Sequence[str | Topic[Any, Any]],
+        *,
+        group: str | None = ...,
+        auto_offset_reset: AutoOffsetReset = ...,
+        isolation_level: IsolationLevel = ...,
+        key: Any = ...,
+        value: Serde[V] | type[V],
+        on_error: OnError = ...,
+        auto_commit: bool = ...,
+        auto_commit_interval: Duration = ...,
+        timeout: Duration | None = ...,
+        fetch_size: int = ...,
+        max_poll_interval: Duration = ...,
+    ) -> Consumer[Any, V]: ...
+    @overload
+    def consumer(
+        self,
+        topics: str | Topic[Any, Any] | Sequence[str | Topic[Any, Any]],
+        *,
+        group: str | None = ...,
+        auto_offset_reset: AutoOffsetReset = ...,
+        isolation_level: IsolationLevel = ...,
+        key: Any = ...,
+        value: Any = ...,
+        on_error: OnError = ...,
+        auto_commit: bool = ...,
+        auto_commit_interval: Duration = ...,
+        timeout: Duration | None = ...,
+        fetch_size: int = ...,
+        max_poll_interval: Duration = ...,
+    ) -> Consumer[Any, Any]: ...
+    def consumer(
+        self,
+        topics: str | Topic[Any, Any] | Sequence[str | Topic[Any, Any]],
+        *,
+        group: str | None = None,
+        auto_offset_reset: AutoOffsetReset = "latest",
+        isolation_level: IsolationLevel = "read_uncommitted",
+        key: Any = None,
+        value: Any = None,
+        on_error: OnError = "raise",
+        auto_commit: bool = False,
+        auto_commit_interval: Duration = "5s",
+        timeout: Duration | None = None,
+        fetch_size: int = 1_048_576,
+        max_poll_interval: Duration = "5m",
+    ) -> Consumer[Any, Any]:
+        """Make a consumer.
+
+        Args:
+            topics: One topic or several, by name or as `Topic`.
+            group: Name of the group that shares the partitions and remembers positions; without one the consumer reads
+                every partition and remembers nothing.
+            auto_offset_reset: Where to begin without a (valid) committed offset: ``"earliest"``, ``"latest"``, or
+                ``"none"`` for an error.
+            isolation_level: ``"read_committed"`` hides records of aborted and open transactions.
+            key: Serde or type of the keys; default what the topic remembers, else bytes.
+            value: Serde or type of the values, likewise.
+            on_error: What to do with a record that does not decode: ``"raise"``, ``"skip"``, ``"topic:NAME"``, or a
+                callable ``(error, record) -> Record | None`` where None skips.
+            auto_commit: Commit every `auto_commit_interval`, when a partition is given back, and at `close`.
+            auto_commit_interval: How often.
+            timeout: Iteration ends after so long without a record; default never.
+            fetch_size: Bytes to read from a partition at a time.
+            max_poll_interval: A group takes a member for dead that has not asked for records for so long.
+
+        Returns:
+            A `Consumer`; close it or use ``with``.
+
+        Raises:
+            UnknownTopicError: A topic does not exist.
+            InvalidArgumentError: A wrong setting.
+        """
+        shared = self._shared
+        listed = [topics] if isinstance(topics, (str, Topic)) else list(topics)
+        if not listed:
+            raise InvalidArgumentError("expected at least one topic, got none - at topics")
+        described = [topic if isinstance(topic, Topic) else Topic(topic) for topic in listed]
+        for topic in described:
+            shared.partitions_of(topic.name)
+        made = Consumer(
+            shared,
+            described,
+            group=group,
+            auto_offset_reset=auto_offset_reset,
+            isolation_level=isolation_level,
+            key=None if key is None else resolve(key),
+            value=None if value is None else resolve(value),
+            on_error=on_error,
+            auto_commit=auto_commit,
+            auto_commit_interval=auto_commit_interval,
+            timeout=timeout,
+            fetch_size=fetch_size,
+            max_poll_interval=max_poll_interval,
+        )
+        made._owner = self
+        return made
+
+    def read_frame(self, topic: str, *, key: Any = None, value: Any = None) -> pl.DataFrame:
+        """Read a whole topic as a frame.
+
+        Args:
+            topic: Name of the topic.
+            key: Serde or type of the keys; default what the topic remembers, else bytes.
+            value: Serde or type of the values, likewise.
+
+        Returns:
+            One row a record, ordered by partition and offset: ``partition, offset, timestamp, key``, then the value's
+            fields (or ``value`` when it is a scalar).
+
+        Raises:
+            UnknownTopicError: There is no such topic.
+        """
+        from headwater import frames
+
+        shared = self._shared
+        shared.partitions_of(topic)
+        found: pl.DataFrame = frames.read_frame(self, topic, key=key, value=value)
+        return found
+
+    # --- groups -------------------------------------------------------------------------------------------------------
+
+    def groups(self) -> list[str]:
+        """Names of the groups that have committed offsets."""
+        return sorted(self._shared.core.groups())
+
+    def committed(self, group: str) -> dict[TopicPartition, int]:
+        """A group's committed offsets: by partition, the next offset to read.
+
+        Args:
+            group: Name of the group.
+        """
+        return {TopicPartition(t, p): offset for t, p, offset, _ in self._shared.core.fetch_offsets(group)}
+
+    def lag(self, group: str) -> dict[TopicPartition, int]:
+        """By partition, how many offsets lie between a group's committed offset and the end.
+
+        Args:
+            group: Name of the group.
+        """
+        core, found = self._shared.core, {}
+        for place, offset in sorted(self.committed(group).items()):
+            try:
+                found[place] = max(0, core.watermarks(*place)[2] - offset)
+            except UnknownTopicError:  # deleted since
+                continue
+        return found
+
+    def delete_group(self, group: str) -> None:
+        """Forget a group's committed offsets.
+
+        Args:
+            group: Name of the group.
+
+        Raises:
+            InvalidArgumentError: The group has consumers.
+        """
+        shared = self._writable()
+        if shared.groups.members(group):
+            raise InvalidArgumentError(f"expected a group without consumers, got {group!r} with some; close them first")
+        shared.core.delete_group(group)
+
+    # --- the rest -----------------------------------------------------------------------------------------------------
+
+    @property
+    def path(self) -> str:
+        """The directory, or ``"memory:"``."""
+        return self._shared_log.place[0]
+
+    @property
+    def mode(self) -> Literal["rw", "r"]:
+        """``"rw"`` or ``"r"``."""
+        return self._mode
+
+    @property
+    def durability(self) -> str:
+        """What an acknowledgement waits for."""
+        return self._shared_log.durability
+
+    def sync(self) -> None:
+        """Make everything written so far durable, whatever the durability mode."""
+        self._shared.core.sync()
+
+    def close(self) -> None:
+        """Close this handle; the last one of its directory flushes producers, closes consumers and frees the lock."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self._many is not None and self._shared_log.core.is_usable():
+            self._many.close()
+        self._shared_log.release()
+
+    def __enter__(self) -> Broker:
+        self._shared  # noqa: B018  (refuses a closed handle)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if not getattr(self, "_is_closed", True):
+            self.close()
+
+    def __repr__(self) -> str:
+        state = ", closed" if self._is_closed else ""
+        return f"<Broker {self.path!r}, durability={self.durability!r}, mode={self._mode!r}{state}>"
+
+    @property
+    def _shared(self) -> SharedLog:
+        if self._is_closed:
+            raise ClosedError(f"expected an open broker, got a closed one - at {self.path}; open it again", path=self.path)
+        self._shared_log.check_usable()
+        return self._shared_log
+
+    def _writable(self) -> SharedLog:
+        shared = self._shared
+        shared.check_writable()
+        if self._mode == "r":
+            raise InvalidArgumentError(
+                f'expected a broker opened for writing, got mode="r" - at {self.path}; open it with mode="rw"',
+                path=self.path,
+            )
+        return shared
+
+    def _names(self) -> list[str]:
+        return sorted(name for name, _, _ in self._shared.core.topics())

@@ -1,0 +1,707 @@
+"""A consumer: records of some topics, one after the other, from a position that a group may remember.
+
+Records are fetched, decoded and made in batches of one partition; iteration hands them out one by one. The *position* of
+a partition is the offset after the last record handed out: that is what `Consumer.commit` commits, so a record counts
+as done when you commit after it, or (``auto_commit=True``) when you come back for the next one.
+
+A consumer belongs to one thread at a time. Its group membership is in `groups`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from bisect import bisect_right
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from itertools import repeat
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import msgspec
+
+from headwater._typing import AutoOffsetReset, IsolationLevel, OnError
+from headwater.errors import ClosedError, InvalidArgumentError, OffsetOutOfRangeError, SerdeError
+from headwater.log.policies import located, parse_policy
+from headwater.records import Record, TopicPartition
+from headwater.serdes import Serde, raw
+from headwater.time import Duration, Timestamp, parse_duration_ms, to_timestamp_ms
+from headwater.topics import Topic
+
+if TYPE_CHECKING:
+    from headwater.log.groups import Member
+    from headwater.log.opening import SharedLog
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+_LOGGER = logging.getLogger("headwater")
+_CHUNK = 256  # records between two signs of life while a batch is handed out
+_WAIT_SLICE = 0.25  # seconds between two looks at the group while no record arrives
+_OFFSET = Record.offset.__get__  # type: ignore[attr-defined]
+
+
+class ConsumerStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """What a consumer has done so far.
+
+    Attributes:
+        records: Records handed out.
+        batches: Fetches that brought records.
+        skipped: Records left out by ``on_error``.
+        commits: Commits made.
+        rebalances: Changes of this consumer's assignment after the first.
+    """
+
+    records: int
+    batches: int
+    skipped: int
+    commits: int
+    rebalances: int
+
+
+class _Position:
+    """A partition that this consumer reads.
+
+    `next` is the next offset to fetch, `done` the next offset to commit; between them lie the `records` that are
+    decoded and not handed out, and then the `error` that ended their batch, if one did.
+    """
+
+    __slots__ = ("committed", "done", "error", "is_paused", "next", "records", "records_end")
+
+    def __init__(self, offset: int, committed: int | None) -> None:
+        self.next = offset
+        self.done = offset
+        self.committed = committed
+        self.records: list[Record[Any, Any]] = []
+        self.records_end = offset
+        self.error: SerdeError | None = None
+        self.is_paused = False
+
+    def move(self, offset: int) -> None:
+        self.next = self.done = self.records_end = offset
+        self.records = []
+        self.error = None
+
+
+class Consumer(Generic[K, V]):
+    """Reads topics; made by `Broker.consumer`, closed by ``with`` or `close`.
+
+    Iterating waits for records for ever, or ends after ``timeout=`` without one. ``async for`` works alike.
+    """
+
+    def __init__(
+        self,
+        shared: SharedLog,
+        topics: list[Topic[Any, Any]],
+        *,
+        group: str | None,
+        auto_offset_reset: AutoOffsetReset,
+        isolation_level: IsolationLevel,
+        key: Serde[K] | None,
+        value: Serde[V] | None,
+        on_error: OnError,
+        auto_commit: bool,
+        auto_commit_interval: Duration,
+        timeout: Duration | None,
+        fetch_size: int,
+        max_poll_interval: Duration,
+    ) -> None:
+        """Use `Broker.consumer`, which documents the arguments."""
+        self._owner: Any = None  # the broker handle, which must not be collected before its consumer
+        self._member: Member | None = None
+        self._is_closed = True  # until everything below has worked: __del__ runs on half-made consumers too
+        _one_of("auto_offset_reset", auto_offset_reset, ("earliest", "latest", "none"))
+        _one_of("isolation_level", isolation_level, ("read_uncommitted", "read_committed"))
+        if auto_commit and group is None:
+            raise InvalidArgumentError("expected a group to commit to, got none - at auto_commit; give group=")
+        if group is not None and (not isinstance(group, str) or not group):
+            raise InvalidArgumentError(f"expected the name of a group, got {group!r} - at group")
+        if fetch_size < 1:
+            raise InvalidArgumentError(f"expected 1 byte or more, got {fetch_size} - at fetch_size")
+        self._shared = shared
+        self._core = shared.core
+        self._topics = {topic.name: topic for topic in topics}
+        self._group = group
+        self._reset = auto_offset_reset
+        self._is_read_committed = isolation_level == "read_committed"
+        self._policy = parse_policy(on_error, self._forward)
+        self._is_auto_commit = auto_commit
+        self._auto_commit_seconds = parse_duration_ms(auto_commit_interval, "auto_commit_interval") / 1000
+        self._timeout = None if timeout is None else parse_duration_ms(timeout, "timeout") / 1000
+        self._fetch_size = fetch_size
+        self._serdes: dict[str, tuple[Serde[Any], Serde[Any]]] = {
+            topic.name: self._choose_serdes(topic, key, value) for topic in topics
+        }
+        self._positions: dict[TopicPartition, _Position] = {}
+        self._turn: deque[TopicPartition] = deque()
+        self._paused: set[TopicPartition] = set()
+        self._forwarder: Any = None
+        # The batch that iteration is handing out: its partition, its records, and the record handed out last.
+        self._active: TopicPartition | None = None
+        self._batch: list[Record[K, V]] = []
+        self._current: Record[K, V] | None = None
+        self._epoch = 0
+        self._records = self._batches = self._skipped = self._commits = self._rebalances = 0
+        self._next_auto_commit = time.monotonic() + self._auto_commit_seconds
+        counts = {name: shared.partitions_of(name) for name in self._topics}
+        if group is None:
+            self._adopt({TopicPartition(name, p) for name, count in counts.items() for p in range(count)})
+        else:
+            shared.check_writable()
+            interval = parse_duration_ms(max_poll_interval, "max_poll_interval") / 1000
+            self._member = shared.groups.join(group, self._topics, max_poll_interval=interval)
+            try:
+                self._adopt(shared.groups.heartbeat(self._member)[0])
+            except BaseException:
+                shared.groups.leave(self._member)
+                raise
+        self._is_closed = False
+        shared.register(self)
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Record[K, V]]:
+        while True:
+            batch = self._next_batch(self._timeout)
+            if batch is None:
+                return
+            epoch = self._epoch
+            for start in range(0, len(batch), _CHUNK):
+                for record in batch[start : start + _CHUNK]:
+                    self._current = record
+                    yield record
+                    if self._epoch != epoch:
+                        break
+                if self._epoch != epoch:
+                    break
+                self._keep_up()
+
+    async def __aiter__(self) -> AsyncIterator[Record[K, V]]:
+        loop = asyncio.get_running_loop()
+        while True:
+            deadline = None if self._timeout is None else time.monotonic() + self._timeout
+            while (batch := self._next_batch(0.0)) is None:
+                left = _WAIT_SLICE if deadline is None else min(_WAIT_SLICE, deadline - time.monotonic())
+                if left <= 0:
+                    return
+                # Only the waiting leaves this thread; the consumer itself stays on it.
+                await loop.run_in_executor(None, self._core.wait, self._awaited(), left)
+            epoch = self._epoch
+            for start in range(0, len(batch), _CHUNK):
+                for record in batch[start : start + _CHUNK]:
+                    self._current = record
+                    yield record
+                    if self._epoch != epoch:
+                        break
+                if self._epoch != epoch:
+                    break
+                self._keep_up()
+
+    def poll(self, *, timeout: Duration | None = None, max_records: int | None = None) -> list[Record[K, V]]:
+        """Take a batch of records of one partition, all of them counted as handed out.
+
+        Args:
+            timeout: How long to wait for a first record; default the consumer's ``timeout``, else 1 s.
+            max_records: At most so many; default all that one fetch brings.
+
+        Returns:
+            Records in offset order; empty when the time is up.
+
+        Raises:
+            SerdeError: The next record does not decode and ``on_error`` is ``"raise"``.
+            OffsetOutOfRangeError: No position, and ``auto_offset_reset="none"``.
+        """
+        if max_records is not None and max_records < 1:
+            raise InvalidArgumentError(f"expected 1 record or more, got {max_records} - at max_records")
+        default = 1.0 if self._timeout is None else self._timeout
+        seconds = default if timeout is None else parse_duration_ms(timeout, "timeout") / 1000
+        batch = self._next_batch(seconds)
+        if batch is None:
+            return []
+        if max_records is not None and len(batch) > max_records:
+            batch = batch[:max_records]
+        self._current = batch[-1]
+        return batch
+
+    def _next_batch(self, seconds: float | None) -> list[Record[K, V]] | None:
+        """Wait for records of some partition and hand them over; they stay accounted for as the active batch."""
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while True:
+            self._check_open()
+            self._settle()
+            self._follow_group()
+            if self._is_auto_commit and time.monotonic() >= self._next_auto_commit:
+                self._commit_done()
+            batch = self._take()
+            if batch is not None:
+                return batch
+            left = _WAIT_SLICE if deadline is None else min(_WAIT_SLICE, deadline - time.monotonic())
+            if left <= 0:
+                return None
+            self._core.wait(self._awaited(), left)
+
+    def _keep_up(self) -> None:
+        """In the middle of a batch: show the group a sign of life and commit if it is time to."""
+        if self._member is not None:
+            now = time.monotonic()
+            self._member.last_poll = now
+            if self._is_auto_commit and now >= self._next_auto_commit:
+                self._commit_done()
+
+    def _take(self) -> list[Record[K, V]] | None:
+        """Give every partition its turn and return the first batch found."""
+        for _ in range(len(self._turn)):
+            place = self._turn[0]
+            self._turn.rotate(-1)
+            position = self._positions[place]
+            if place in self._paused:
+                continue
+            if not position.records and position.error is None:
+                self._fetch(place, position)
+            if not position.records and position.error is None:
+                continue
+            if self._member is not None and not self._shared.groups.mark_dirty(self._member, place):
+                continue  # it has just gone to another member: the next look at the group drops it
+            if not position.records:
+                assert position.error is not None
+                error, position.error = position.error, None
+                position.next = position.done  # the same record again, unless the caller seeks past it
+                raise error
+            batch, position.records = position.records, []
+            self._active, self._batch, self._current = place, batch, None
+            self._batches += 1
+            return batch
+        return None
+
+    def _fetch(self, place: TopicPartition, position: _Position) -> None:
+        """Read and decode until a fetch brings records, an error, or the end."""
+        topic, partition = place
+        while not position.records and position.error is None:
+            try:
+                fetched = self._core.fetch(topic, partition, position.next, self._fetch_size, self._is_read_committed)
+            except OffsetOutOfRangeError:
+                position.move(self._reset_offset(place))
+                continue
+            following, offsets, timestamps, keys, values, headers = fetched
+            if following == position.next:
+                return
+            position.next = position.records_end = following
+            if offsets:
+                self._decode(place, position, offsets, timestamps, keys, values, headers)
+            if not position.records and position.error is None:
+                position.done = following  # control records, aborted ones, and those that were skipped
+
+    def _decode(
+        self,
+        place: TopicPartition,
+        position: _Position,
+        offsets: list[int],
+        timestamps: list[int],
+        keys: list[bytes | None],
+        values: list[bytes | None],
+        headers: list[Any] | None,
+    ) -> None:
+        key_serde, value_serde = self._serdes[place.topic]
+        try:
+            decoded_keys = key_serde.deserialize_many(keys)
+            decoded_values = value_serde.deserialize_many(values)
+        except Exception:  # a user's serde may raise anything: find the record, one by one
+            self._decode_each(place, position, zip(offsets, timestamps, keys, values, headers or repeat(())))
+            return
+        topic, partition = repeat(place.topic), repeat(place.partition)
+        rest = repeat(()) if headers is None else headers
+        position.records = list(
+            map(Record, topic, partition, offsets, timestamps, decoded_keys, decoded_values, rest)  # type: ignore[arg-type]
+        )
+
+    def _decode_each(self, place: TopicPartition, position: _Position, rows: Iterable[Any]) -> None:
+        """Decode record by record, applying the policy; under "raise" the records before the bad one come first."""
+        key_serde, value_serde = self._serdes[place.topic]
+        good: list[Record[Any, Any]] = []
+        for offset, timestamp, key, value, headers in rows:
+            part = "key"
+            found: Record[Any, Any] | None
+            try:
+                new_key = None if key is None else key_serde.deserialize(key)
+                part = "value"
+                new_value = None if value is None else value_serde.deserialize(value)
+                found = Record(*place, offset, timestamp, new_key, new_value, headers)
+            except Exception as cause:  # noqa: BLE001
+                as_bytes: Record[Any, Any] = Record(*place, offset, timestamp, key, value, headers)
+                error = located(cause, as_bytes, part)
+                if self._policy is None:
+                    position.error = error
+                    position.next = position.records_end = offset
+                    if not good:
+                        position.done = offset
+                    break
+                try:
+                    found = self._policy(error, as_bytes)
+                except BaseException:
+                    # Nothing of this batch was handed out: it is read again, and the policy asked again.
+                    position.next = position.records_end = position.done
+                    raise
+                if found is None:
+                    self._skipped += 1
+                    _LOGGER.warning("skipped a record: %s", error)
+            else:
+                good.append(found)
+                continue
+            if found is not None:
+                # A replacement stands where the record stood, whatever the function made of its place.
+                good.append(msgspec.structs.replace(found, topic=place.topic, partition=place.partition, offset=offset))
+        position.records = good
+
+    def _settle(self) -> None:
+        """Account for the active batch: what was handed out is done, the rest goes back to its partition."""
+        place, batch, current = self._active, self._batch, self._current
+        if place is None:
+            return
+        self._active, self._batch, self._current = None, [], None
+        position = self._positions.get(place)
+        handed = 0 if current is None else bisect_right(batch, current.offset, key=_OFFSET)
+        self._records += handed
+        if position is None:
+            return
+        position.records = batch[handed:] if handed else batch
+        if not position.records:
+            position.done = position.records_end
+        elif current is not None:
+            position.done = current.offset + 1
+
+    # --- positions ----------------------------------------------------------------------------------------------------
+
+    def seek(self, topic: str, partition: int, offset: int) -> None:
+        """Continue a partition at an offset; records already fetched are dropped.
+
+        Args:
+            topic: Name of the topic.
+            partition: Number of the partition.
+            offset: The next record's offset.
+
+        Raises:
+            InvalidArgumentError: The partition is not assigned to this consumer, or the offset is negative.
+        """
+        if not isinstance(offset, int) or offset < 0:
+            raise InvalidArgumentError(f"expected an offset of 0 or more, got {offset!r} - at seek of {topic!r}")
+        self._settled(topic, partition).move(offset)
+
+    def seek_to_beginning(self) -> None:
+        """Continue every assigned partition at its first record."""
+        for place in self.assignment():
+            self._settled(*place).move(self._core.watermarks(*place)[0])
+
+    def seek_to_end(self) -> None:
+        """Continue every assigned partition after its last record."""
+        for place in self.assignment():
+            self._settled(*place).move(self._end(place))
+
+    def position(self, topic: str, partition: int) -> int:
+        """The offset of the next record to be handed out.
+
+        Args:
+            topic: Name of the topic.
+            partition: Number of the partition.
+        """
+        return self._settled(topic, partition, is_moving=False).done
+
+    def committed(self, topic: str, partition: int) -> int | None:
+        """The group's committed offset, or None.
+
+        Args:
+            topic: Name of the topic.
+            partition: Number of the partition.
+        """
+        self._check_open()
+        return self._committed_offsets().get(TopicPartition(topic, partition))
+
+    def offsets_for_times(self, timestamp: Timestamp) -> dict[TopicPartition, int | None]:
+        """By assigned partition, the first offset whose timestamp is at or after an instant; None if there is none.
+
+        Args:
+            timestamp: Milliseconds or an aware `datetime`.
+        """
+        instant = to_timestamp_ms(timestamp)
+        answers = {place: self._core.offset_for_timestamp(*place, instant) for place in sorted(self.assignment())}
+        return {place: None if found is None else found[0] for place, found in answers.items()}
+
+    def lag(self) -> dict[TopicPartition, int]:
+        """By assigned partition, how many offsets lie between the position and the end."""
+        self._check_open()
+        done = self._done_offsets()
+        return {place: max(0, self._end(place) - done[place]) for place in sorted(done)}
+
+    def assignment(self) -> frozenset[TopicPartition]:
+        """The partitions that this consumer reads now."""
+        self._check_open()
+        return frozenset(self._positions)
+
+    def pause(self, *partitions: tuple[str, int]) -> None:
+        """Hand out nothing from these partitions (default: all assigned ones) until `resume`.
+
+        Args:
+            *partitions: ``(topic, partition)`` pairs.
+        """
+        wanted = [TopicPartition(*pair) for pair in partitions] or list(self.assignment())
+        for place in wanted:
+            self._settled(*place)
+        self._paused.update(wanted)
+
+    def resume(self, *partitions: tuple[str, int]) -> None:
+        """Undo `pause`.
+
+        Args:
+            *partitions: ``(topic, partition)`` pairs; default all.
+        """
+        self._check_open()
+        self._paused.difference_update([TopicPartition(*pair) for pair in partitions] or list(self._paused))
+
+    def paused(self) -> frozenset[TopicPartition]:
+        """The paused partitions."""
+        return frozenset(self._paused)
+
+    def _settled(self, topic: str, partition: int, *, is_moving: bool = True) -> _Position:
+        """Find an assigned partition's position, exact at this moment; `is_moving` ends the batch being iterated."""
+        self._check_open()
+        position = self._positions.get(TopicPartition(topic, partition))
+        if position is None:
+            raise InvalidArgumentError(
+                f"expected a partition assigned to this consumer, got {topic!r} partition {partition!r}; it has "
+                f"{', '.join(f'{t}-{p}' for t, p in sorted(self._positions)) or 'none'}",
+                topic=topic,
+                partition=partition,
+            )
+        if is_moving:
+            self._epoch += 1
+            self._settle()
+        else:
+            position.done = self._done_offsets()[TopicPartition(topic, partition)]
+        return position
+
+    def _end(self, place: TopicPartition) -> int:
+        _, last_stable, high_watermark = self._core.watermarks(*place)
+        return last_stable if self._is_read_committed else high_watermark
+
+    def _awaited(self) -> list[tuple[str, int, int]]:
+        """What to wait for: the next offset of every partition that may be read."""
+        return [(*place, p.next) for place, p in self._positions.items() if place not in self._paused]
+
+    def _done_offsets(self) -> dict[TopicPartition, int]:
+        """The next offset to commit of every partition, the record being processed counted as done."""
+        done = {place: position.done for place, position in self._positions.items()}
+        if self._active is not None and self._current is not None and self._active in done:
+            is_last = self._current is self._batch[-1]
+            end = self._positions[self._active].records_end
+            done[self._active] = end if is_last else self._current.offset + 1
+        return done
+
+    # --- commits and the group ----------------------------------------------------------------------------------------
+
+    def commit(self, offsets: Mapping[tuple[str, int], int] | None = None) -> None:
+        """Remember how far the group has read; durable when it returns.
+
+        Args:
+            offsets: Next offset to read by ``(topic, partition)``; default everything handed out so far, the record
+                being processed included.
+
+        Raises:
+            InvalidArgumentError: The consumer has no group.
+            ClosedError: This consumer was taken for dead and its partitions went to others.
+        """
+        self._check_open()
+        if self._member is None:
+            raise InvalidArgumentError("expected a consumer with a group, got one without; open it with group=")
+        if offsets is None:
+            self._commit(self._done_offsets())
+            return
+        chosen = {TopicPartition(*place): offset for place, offset in offsets.items()}
+        for place, offset in chosen.items():
+            if place not in self._positions:
+                self._settled(*place, is_moving=False)
+            if not isinstance(offset, int) or offset < 0:
+                raise InvalidArgumentError(f"expected an offset of 0 or more, got {offset!r} - at commit of {place}")
+        self._commit(chosen)
+
+    def _commit(self, offsets: dict[TopicPartition, int]) -> None:
+        assert self._member is not None and self._group is not None
+        changed = {place: o for place, o in offsets.items() if self._positions[place].committed != o}
+        group = self._group
+        if changed:
+            self._shared.groups.commit(
+                self._member,
+                changed,
+                lambda kept: self._core.commit_offsets(group, [(*place, o, "") for place, o in kept.items()]),
+            )
+            self._commits += 1
+        for place, offset in changed.items():
+            self._positions[place].committed = offset
+        done = self._done_offsets()
+        self._shared.groups.mark_clean(
+            self._member,
+            [
+                place
+                for place, position in self._positions.items()
+                if (place != self._active or self._current is self._batch[-1])
+                and not position.records
+                and position.error is None
+                and position.committed == done[place]
+            ],
+        )
+        self._next_auto_commit = time.monotonic() + self._auto_commit_seconds
+
+    def _commit_done(self) -> None:
+        """The automatic commit; losing a partition is no error here, its records come again elsewhere."""
+        try:
+            self._commit(self._done_offsets())
+        except ClosedError as error:
+            _LOGGER.warning("automatic commit: %s", error)
+
+    def _follow_group(self) -> None:
+        """Give back what the group asks for, and take what it gives."""
+        if self._member is None:
+            return
+        groups = self._shared.groups
+        owned, revoking = groups.heartbeat(self._member)
+        if revoking:
+            if self._is_auto_commit:
+                self._commit_done()
+            groups.release(self._member, revoking)
+            owned, _ = groups.heartbeat(self._member)
+        if owned != self._positions.keys():
+            self._rebalances += 1
+            self._adopt(owned)
+
+    def _adopt(self, owned: Iterable[TopicPartition]) -> None:
+        """Make positions for the partitions gained and forget those of the partitions lost."""
+        owned = set(owned)
+        for place in self._positions.keys() - owned:
+            del self._positions[place]
+        self._paused &= owned
+        gained = sorted(owned - self._positions.keys())
+        committed = self._committed_offsets() if gained and self._group is not None else {}
+        for place in gained:
+            offset = committed.get(place)
+            if offset is not None:
+                start = offset
+            elif self._member is None:
+                start = self._reset_offset(place)
+            else:
+                start = self._shared.groups.first_offset(self._member, place, self._reset_offset)
+            self._positions[place] = _Position(start, offset)
+        self._turn = deque(sorted(owned))
+
+    def _committed_offsets(self) -> dict[TopicPartition, int]:
+        if self._group is None:
+            return {}
+        return {TopicPartition(t, p): offset for t, p, offset, _ in self._core.fetch_offsets(self._group)}
+
+    def _reset_offset(self, place: TopicPartition) -> int:
+        start, _, _ = self._core.watermarks(*place)
+        if self._reset == "earliest":
+            return start
+        if self._reset == "latest":
+            return self._end(place)
+        raise OffsetOutOfRangeError(
+            f"expected a committed offset within the log, got none - at topic {place.topic!r} partition "
+            f'{place.partition} for group {self._group!r}; seek, or use auto_offset_reset="earliest" or "latest"',
+            topic=place.topic,
+            partition=place.partition,
+        )
+
+    # --- the rest -----------------------------------------------------------------------------------------------------
+
+    def statistics(self) -> ConsumerStatistics:
+        """What this consumer has done so far."""
+        handed = 0
+        if self._active is not None and self._current is not None:
+            handed = bisect_right(self._batch, self._current.offset, key=_OFFSET)
+        return ConsumerStatistics(
+            records=self._records + handed,
+            batches=self._batches,
+            skipped=self._skipped,
+            commits=self._commits,
+            rebalances=self._rebalances,
+        )
+
+    def close(self) -> None:
+        """Leave the group, after a last commit if ``auto_commit``; closing twice does nothing."""
+        self._close(is_current_done=True)
+
+    def _close(self, *, is_current_done: bool) -> None:
+        if self._is_closed:
+            return
+        if self._shared.core.is_usable() and self._member is not None:
+            if not is_current_done and self._current is not None and self._active is not None:
+                # The record being processed failed: it is not done.
+                before = bisect_right(self._batch, self._current.offset, key=_OFFSET) - 1
+                self._current = self._batch[before - 1] if before > 0 else None
+            try:
+                if self._is_auto_commit:
+                    self._settle()
+                    self._commit_done()
+            finally:
+                self._finish()
+        else:
+            self._finish()
+
+    def _finish(self) -> None:
+        self._is_closed = True
+        self._epoch += 1
+        if self._member is not None:
+            self._shared.groups.leave(self._member)
+        if self._forwarder is not None and self._shared.core.is_usable():
+            self._forwarder.close()
+        self._shared.unregister(self)
+
+    def __enter__(self) -> Consumer[K, V]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._close(is_current_done=kind is None)
+
+    def __del__(self) -> None:
+        # A consumer that nobody holds any more must not keep its partitions. It never commits: nobody asked for it.
+        if not self._is_closed:
+            self._is_closed = True
+            if self._member is not None:
+                self._shared.groups.abandon(self._member)
+
+    def __repr__(self) -> str:
+        group = "" if self._group is None else f", group={self._group!r}"
+        return f"<Consumer {', '.join(self._topics)}{group}{' closed' if self._is_closed else ''}>"
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise ClosedError("expected an open consumer, got a closed one; make a new one with broker.consumer()")
+        self._shared.check_usable()
+
+    def _choose_serdes(
+        self, topic: Topic[Any, Any], key: Serde[Any] | None, value: Serde[Any] | None
+    ) -> tuple[Serde[Any], Serde[Any]]:
+        """Explicit serdes win, then those of the `Topic` given, then those that the topic remembers, then bytes."""
+        remembered = self._shared.serdes_of(topic.name)
+        return (key or topic.key or remembered[0] or raw(), value or topic.value or remembered[1] or raw())
+
+    def _forward(self, name: str, record: Record[Any, Any], error: SerdeError) -> None:
+        """Send a record that does not decode to another topic, with the reason in its headers; durable on return."""
+        if self._forwarder is None:
+            self._shared.create_topic_if_missing(name, self._shared.partitions_of(record.topic))
+            self._forwarder = self._shared.producer()
+        reason = (
+            ("headwater.error", str(error).encode()),
+            ("headwater.topic", record.topic.encode()),
+            ("headwater.partition", str(record.partition).encode()),
+            ("headwater.offset", str(record.offset).encode()),
+        )
+        self._forwarder.send(
+            name, key=record.key, value=record.value, timestamp=record.timestamp, headers=(*record.headers, *reason)
+        ).result()
+
+
+def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
+    if value not in allowed:
+        shown = ", ".join(repr(choice) for choice in allowed)
+        raise InvalidArgumentError(f"expected one of {shown}, got {value!r} - at {name}")

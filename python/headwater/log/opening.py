@@ -1,0 +1,347 @@
+"""From a path to an open log: one shared handle per directory and process, closed with its last user.
+
+What is shared is the Rust core, the group coordinator and the serdes that topics remember. A fork makes every handle of
+the child unusable (its threads and locks did not come along): using one is a `ClosedError`. At exit, producers that
+still hold records are flushed, with a `ResourceWarning`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import warnings
+import weakref
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from headwater import _core
+from headwater._typing import Mode
+from headwater.errors import ClosedError, InvalidArgumentError, UnknownTopicError
+from headwater.log.broker import Broker
+from headwater.log.groups import GroupCoordinator
+from headwater.log.producer import Producer
+from headwater.serdes import Serde, serde_from_config, serde_to_config
+from headwater.time import parse_duration_ms
+from headwater.topics import check_topic_name
+
+_LOGGER = logging.getLogger("headwater")
+_LOCK = threading.RLock()
+_OPEN: dict[tuple[str, str], SharedLog] = {}
+_PRODUCERS: weakref.WeakSet[Producer] = weakref.WeakSet()
+
+
+class _Closable(Protocol):
+    def close(self) -> None: ...
+
+
+class SharedLog:
+    """What all handles of one directory in this process share."""
+
+    def __init__(self, place: tuple[str, str], core: _core.Log, durability: str) -> None:
+        self.place = place
+        self.core = core
+        self.durability = durability
+        self.references = 0
+        self.groups = GroupCoordinator(self.partitions_of, core.notify)
+        self.children: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._remembered: dict[str, tuple[Serde[Any] | None, Serde[Any] | None]] = {}
+
+    # --- topics -------------------------------------------------------------------------------------------------------
+
+    def partitions_of(self, topic: str) -> int:
+        """Partition count of a topic.
+
+        Args:
+            topic: Name of the topic.
+
+        Raises:
+            UnknownTopicError: There is no such topic.
+        """
+        return self.core.topic(topic)[0]
+
+    def create_topic(self, name: str, partitions: int, config: dict[str, str]) -> None:
+        """Create a topic with Kafka's configuration names.
+
+        Args:
+            name: Name of the topic.
+            partitions: How many partitions.
+            config: Kafka's names and values as text.
+        """
+        self.check_writable()
+        self._remembered.pop(name, None)
+        self.core.create_topic(check_topic_name(name), partitions, config)
+
+    def create_topic_if_missing(self, name: str, partitions: int) -> None:
+        """Create a topic unless it exists.
+
+        Args:
+            name: Name of the topic.
+            partitions: How many partitions.
+        """
+        with _LOCK:
+            try:
+                self.core.topic(name)
+            except UnknownTopicError:
+                self.create_topic(name, partitions, {})
+
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic and what is in it.
+
+        Args:
+            name: Name of the topic.
+        """
+        self.check_writable()
+        self.core.delete_topic(name)
+        self._remembered.pop(name, None)
+
+    def serdes_of(self, topic: str) -> tuple[Serde[Any] | None, Serde[Any] | None]:
+        """The serdes that a topic remembers.
+
+        Args:
+            topic: Name of the topic.
+        """
+        found = self._remembered.get(topic)
+        if found is None:
+            config = self.core.topic(topic)[1]
+            found = (_serde(config.get("headwater.key")), _serde(config.get("headwater.value")))
+            self._remembered[topic] = found
+        return found
+
+    def remember_serdes(self, topic: str, key: Serde[Any] | None, value: Serde[Any] | None) -> None:
+        """Let a topic remember serdes, where it remembers none yet.
+
+        Args:
+            topic: Name of the topic.
+            key: Serde of the keys.
+            value: Serde of the values.
+        """
+        self.check_writable()
+        with _LOCK:
+            config = self.core.topic(topic)[1]
+            added = {n: text for n, text in serde_settings(key, value).items() if n not in config}
+            if added:
+                self.core.set_topic_config(topic, {**config, **added})
+                self._remembered.pop(topic, None)
+
+    # --- handles ------------------------------------------------------------------------------------------------------
+
+    def producer(
+        self,
+        acks: int = -1,
+        linger_ms: int = 5,
+        batch_size: int = 1 << 17,
+        compression: str = "none",
+        buffer_memory: int = 64 << 20,
+    ) -> Producer:
+        """Make a producer, known to `close` and to the exit handler."""
+        self.check_writable()
+        made = Producer(self.core, acks, linger_ms, batch_size, compression, buffer_memory, self._encoders)
+        made._shared = self
+        self.register(made)
+        _PRODUCERS.add(made)
+        return made
+
+    def _encoders(self, topic: str) -> tuple[Any, Any]:
+        """For the producer: how the topic's keys and values are encoded; None means by the value's own type."""
+        key, value = self.serdes_of(topic)
+        return _encoder(key), _encoder(value)
+
+    def register(self, child: _Closable) -> None:
+        """Close this producer or consumer when the log closes.
+
+        Args:
+            child: Held weakly.
+        """
+        self.children.add(child)
+
+    def unregister(self, child: _Closable) -> None:
+        """Forget a producer or consumer that has closed.
+
+        Args:
+            child: Registered before.
+        """
+        self.children.discard(child)
+
+    def check_usable(self) -> None:
+        """Refuse to go on in a forked child or after `close`.
+
+        Raises:
+            ClosedError: With what to do about it.
+        """
+        self.core.check_usable()
+
+    def check_writable(self) -> None:
+        """Refuse to write through a read-only handle.
+
+        Raises:
+            InvalidArgumentError: It was opened with ``mode="r"``.
+        """
+        self.check_usable()
+        if self.place[1] == "r":
+            raise InvalidArgumentError(
+                f'expected a log opened for writing, got mode="r" - at {self.place[0]}; open it with mode="rw"',
+                path=self.place[0],
+            )
+
+    def release(self) -> None:
+        """Drop one user; the last one closes the log."""
+        with _LOCK:
+            self.references -= 1
+            if self.references > 0:
+                return
+            if _OPEN.get(self.place) is self:
+                del _OPEN[self.place]
+            if not self.core.is_usable():
+                return
+            try:
+                for child in list(self.children):
+                    child.close()
+            finally:
+                self.core.close()
+
+
+def open(
+    path: str | os.PathLike[str],
+    *,
+    durability: str | None = None,
+    mode: Mode = "rw",
+) -> Broker:
+    """Open a broker: a directory, or ``"memory:"``.
+
+    The same directory opened twice in one process is one log with two handles.
+
+    Args:
+        path: The directory (created if missing), or ``"memory:"`` for a throw-away broker.
+        durability: What an acknowledgement waits for: ``"fsync"`` (default), ``"interval:MS"`` or ``"os"``.
+        mode: ``"rw"``, or ``"r"`` to read what another process has made durable.
+
+    Returns:
+        A `Broker`; close it or use ``with``.
+
+    Raises:
+        LockedError: Another process writes this directory.
+        InvalidArgumentError: A wrong argument, or a durability that differs from that of the handle already open.
+        StorageError: The directory cannot be read or made.
+        NotImplementedError: ``kafka://``, which comes with release 0.3.
+
+    Example:
+        >>> import headwater as hw
+        >>> with hw.open("memory:") as broker:
+        ...     _ = broker.create_topic("rides", partitions=2)
+        ...     broker.topics()
+        ['rides']
+    """
+    if mode not in ("rw", "r"):
+        raise InvalidArgumentError(f'expected "rw" or "r", got {mode!r} - at mode')
+    if durability is not None:
+        check_durability(durability)
+    target = os.fspath(path)
+    if not isinstance(target, str) or not target:
+        raise InvalidArgumentError(f'expected a directory or "memory:", got {path!r}')
+    if target.startswith("kafka://"):
+        raise NotImplementedError(
+            f'expected a directory or "memory:", got {target!r}; Kafka clusters are supported from release 0.3'
+        )
+    if target == "memory:":
+        if mode == "r":
+            raise InvalidArgumentError('expected mode="rw", got "r" - at "memory:"; a new broker has nothing to read')
+        return _handle(SharedLog((target, mode), _core.Log(None, durability or "os", "rw"), durability or "os"), mode)
+    real = os.path.realpath(target)
+    with _LOCK:
+        shared = _OPEN.get((real, "rw")) or _OPEN.get((real, mode))
+        if shared is None:
+            core = _core.Log(real, durability or "fsync", mode)
+            for warning in core.warnings():
+                _LOGGER.warning("%s", warning)
+            shared = _OPEN[real, mode] = SharedLog((real, mode), core, durability or "fsync")
+        elif durability is not None and durability != shared.durability:
+            raise InvalidArgumentError(
+                f"expected durability={shared.durability!r} as the open handle has, got {durability!r} - at {real}; "
+                "close the other handle first",
+                path=real,
+            )
+        return _handle(shared, mode)
+
+
+def _handle(shared: SharedLog, mode: Literal["rw", "r"]) -> Broker:
+    shared.references += 1
+    return Broker(shared, mode)
+
+
+def check_durability(text: str) -> str:
+    """Return a durability mode, or say what is wrong with it.
+
+    Args:
+        text: ``"fsync"``, ``"interval:MS"`` or ``"os"``.
+
+    Raises:
+        InvalidArgumentError: Anything else.
+    """
+    kind, _, interval = text.partition(":") if isinstance(text, str) else ("", "", "")
+    if text in ("fsync", "os") or (kind == "interval" and interval.isdecimal() and int(interval) > 0):
+        return text
+    raise InvalidArgumentError(f'expected "fsync", "interval:MS" or "os", got {text!r} - at durability')
+
+
+def serde_settings(key: Serde[Any] | None, value: Serde[Any] | None) -> dict[str, str]:
+    """A topic's settings that make it remember serdes.
+
+    Args:
+        key: Serde of the keys, or None.
+        value: Serde of the values, or None.
+    """
+    named = {"headwater.key": key, "headwater.value": value}
+    return {
+        name: msgspec.json.encode(serde_to_config(serde)).decode() for name, serde in named.items() if serde is not None
+    }
+
+
+def _serde(config: str | None) -> Serde[Any] | None:
+    return None if config is None else serde_from_config(msgspec.json.decode(config))
+
+
+def _encoder(serde: Serde[Any] | None) -> Any:
+    """A kind that Rust encodes by itself, a pair (fast function, function that explains a failure), or None."""
+    if serde is None:
+        return None
+    if serde.name in ("raw", "text", "int64", "float64"):
+        return (serde.name, serde.serialize)
+    return (getattr(serde, "_encode", serde.serialize), serde.serialize)
+
+
+def retention_settings(retention: Any) -> dict[str, str]:
+    """A topic's ``retention.ms``.
+
+    Args:
+        retention: A duration, or None for unlimited.
+    """
+    return {} if retention is None else {"retention.ms": str(parse_duration_ms(retention, "retention"))}
+
+
+def _flush_at_exit() -> None:
+    for producer in list(_PRODUCERS):
+        try:
+            if producer.is_unflushed():
+                warnings.warn(
+                    f"{producer!r} held records at exit; they are flushed now, but call flush() or close() yourself",
+                    ResourceWarning,
+                    stacklevel=1,
+                    source=producer,
+                )
+                producer.flush()
+        except ClosedError:
+            continue
+        except Exception:
+            _LOGGER.exception("a producer could not be flushed at exit: its unacknowledged records are lost")
+
+
+def _forget_in_child() -> None:
+    _core.mark_forked()
+    _OPEN.clear()
+
+
+atexit.register(_flush_at_exit)
+os.register_at_fork(after_in_child=_forget_in_child)

@@ -1,0 +1,120 @@
+"""A producer: records in, acknowledgements out. The path of a record is Rust's (`_core.Producer`); this is its surface.
+
+`send` encodes key and value, chooses the partition (the one given; else Kafka's murmur2 of the key; else one partition
+until its batch is full, then the next), and adds the record to that partition's batch. A Rust thread appends batches when
+they are full, when ``linger`` has passed or when somebody waits, and completes the handles. When ``buffer_memory`` is
+full, `send` waits: no record is ever dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Generator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from headwater import _core
+from headwater.records import Record, RecordMetadata
+from headwater.serdes import Serde, resolve, serde_for_value
+
+if TYPE_CHECKING:
+    from headwater.log.opening import SharedLog
+
+SendHandle = _core.SendHandle
+
+
+def encode_any(value: Any) -> bytes:
+    """Encode a value of an undeclared type; Rust calls this for what it does not encode itself.
+
+    Args:
+        value: Not None, and neither bytes, str, an int of 64 bits nor a float.
+    """
+    return serde_for_value(value).serialize(value)
+
+
+class Producer(_core.Producer):
+    """Writes topics; made by `Broker.producer`, closed by ``with`` or `close`. Threads may share one."""
+
+    _shared: SharedLog
+    _owner: Any  # the broker handle, which must not be collected before its producer
+
+    def send_many(self, topic: str, rows: Any, *, key: Any = None, value: Any = None) -> int:
+        """Write many records at once, without a handle each; `flush` waits for them and raises what went wrong.
+
+        Args:
+            topic: Name of the topic.
+            rows: A Polars frame, or an iterable of ``(key, value)`` or ``(key, value, timestamp)`` tuples, `Record`
+                objects, or plain values.
+            key: Serde or type of the keys; default what the topic remembers, else by each key's type.
+            value: Serde or type of the values, likewise.
+
+        Returns:
+            How many records were taken.
+        """
+        key_serde, value_serde = self._shared.serdes_of(topic)
+        key_serde = key_serde if key is None else resolve(key)
+        value_serde = value_serde if value is None else resolve(value)
+        if hasattr(rows, "get_columns"):
+            from headwater import frames
+
+            return self.send_columns(topic, *frames.to_records(rows, key=key_serde, value=value_serde))
+        keys: list[Any] = []
+        values: list[Any] = []
+        timestamps: list[Any] = []
+        headers: list[Any] = []
+        for row in rows:
+            if isinstance(row, Record):
+                entry = (row.key, row.value, row.timestamp, row.headers)
+            elif isinstance(row, tuple) and len(row) in (2, 3):
+                entry = (row[0], row[1], row[2] if len(row) == 3 else None, None)
+            else:
+                entry = (None, row, None, None)
+            keys.append(entry[0])
+            values.append(entry[1])
+            timestamps.append(entry[2])
+            headers.append(entry[3] or None)
+        return self.send_columns(
+            topic, _encode(keys, key_serde), _encode(values, value_serde), timestamps, headers
+        )
+
+    def __enter__(self) -> Producer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        try:
+            if self.is_unflushed():
+                warnings.warn(f"{self!r} was dropped unflushed; it is flushed now", ResourceWarning, source=self)
+            self.close()
+        except RuntimeError:  # closed or forked: nothing to save here
+            return
+
+    def __repr__(self) -> str:
+        return f"<Producer {self.describe()}>"
+
+
+def _encode(values: list[Any], serde: Serde[Any] | None) -> list[bytes | None]:
+    """Encode a column; bytes go as they are, and without a serde each value by its own type."""
+    if serde is not None and not any(type(value) is bytes for value in values):
+        return serde.serialize_many(values)
+    return [
+        value if value is None or type(value) is bytes else (serde or serde_for_value(value)).serialize(value)
+        for value in values
+    ]
+
+
+def await_handle(handle: _core.SendHandle) -> Generator[Any, None, RecordMetadata]:
+    """Make a handle awaitable: Rust's thread never calls Python, so a helper thread waits for it.
+
+    Args:
+        handle: What ``send`` returned.
+    """
+    if handle.done():
+        return handle.result()
+    handle.send_now()
+    return (yield from asyncio.get_running_loop().run_in_executor(None, handle.result).__await__())

@@ -1,0 +1,100 @@
+//! Record headers between Python's tuple of (str, bytes or None) pairs and the record format's bytes.
+//!
+//! Encoded: a zigzag varint count, then per header the name's length and bytes, and the value's length (-1 for null) and
+//! bytes. No headers at all are no bytes, or a count of 0.
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString, PyTuple};
+
+use crate::errors::{CorruptLogError, InvalidArgumentError};
+
+/// Whether encoded headers are none.
+pub(crate) fn is_empty(encoded: &[u8]) -> bool {
+    matches!(encoded, [] | [0])
+}
+
+fn put_varint(out: &mut Vec<u8>, value: i64) {
+    let mut zigzag = ((value << 1) ^ (value >> 63)) as u64;
+    while zigzag >= 0x80 {
+        out.push(zigzag as u8 | 0x80);
+        zigzag >>= 7;
+    }
+    out.push(zigzag as u8);
+}
+
+fn take_varint(rest: &mut &[u8]) -> Option<i64> {
+    let mut zigzag = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, tail) = rest.split_first()?;
+        *rest = tail;
+        zigzag |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64));
+        }
+    }
+    None
+}
+
+fn take_bytes<'a>(rest: &mut &'a [u8], length: i64) -> Option<&'a [u8]> {
+    let (taken, tail) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+    *rest = tail;
+    Some(taken)
+}
+
+/// Encodes an iterable of pairs; nothing for an empty one.
+pub(crate) fn encode(headers: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    let refused = |got: &Bound<'_, PyAny>| {
+        let shown = got.repr().map(|text| text.to_string()).unwrap_or_default();
+        InvalidArgumentError::new_err(format!("expected headers as (str, bytes | None) pairs, got {shown}"))
+    };
+    if headers.is_instance_of::<PyString>() || headers.is_instance_of::<PyBytes>() {
+        return Err(refused(headers));
+    }
+    let mut count = 0;
+    let mut body = Vec::new();
+    for pair in headers.try_iter().map_err(|_| refused(headers))? {
+        let pair = pair?;
+        let (name, value): (Bound<'_, PyString>, Option<Bound<'_, PyBytes>>) =
+            pair.extract().map_err(|_| refused(&pair))?;
+        let name = name.to_str()?;
+        put_varint(&mut body, name.len() as i64);
+        body.extend_from_slice(name.as_bytes());
+        match &value {
+            None => put_varint(&mut body, -1),
+            Some(value) => {
+                put_varint(&mut body, value.as_bytes().len() as i64);
+                body.extend_from_slice(value.as_bytes());
+            }
+        }
+        count += 1;
+    }
+    if count == 0 {
+        return Ok(Vec::new());
+    }
+    let mut out = Vec::with_capacity(body.len() + 3);
+    put_varint(&mut out, count);
+    out.extend_from_slice(&body);
+    Ok(out)
+}
+
+/// Decodes to a tuple of pairs. Names that are not UTF-8 keep what can be read of them.
+pub(crate) fn decode<'py>(py: Python<'py>, encoded: &[u8]) -> PyResult<Bound<'py, PyTuple>> {
+    if is_empty(encoded) {
+        return Ok(PyTuple::empty(py));
+    }
+    let corrupt = || CorruptLogError::new_err("expected well-formed headers in a record, got bytes that do not decode");
+    let mut rest = encoded;
+    let count = take_varint(&mut rest).ok_or_else(corrupt)?;
+    let mut pairs = Vec::new();
+    for _ in 0..count {
+        let length = take_varint(&mut rest).ok_or_else(corrupt)?;
+        let name = String::from_utf8_lossy(take_bytes(&mut rest, length).ok_or_else(corrupt)?);
+        let length = take_varint(&mut rest).ok_or_else(corrupt)?;
+        let value = match length {
+            -1 => None,
+            _ => Some(PyBytes::new(py, take_bytes(&mut rest, length).ok_or_else(corrupt)?)),
+        };
+        pairs.push((PyString::new(py, &name), value));
+    }
+    PyTuple::new(py, pairs)
+}

@@ -1,0 +1,312 @@
+//! `Log`: an open directory of topics, as `headwater.log` uses it. Arguments come checked from there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use crate::standin::{Broker, Partition};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList};
+
+use crate::clock::{now, seconds};
+use crate::errors::{ClosedError, Failure, UnknownTopicError, at};
+use crate::gate::Gate;
+use crate::signal::Signal;
+
+/// Counts the forks behind this process: what was opened before one has lost its threads and locks.
+static FORKS: AtomicU64 = AtomicU64::new(0);
+
+/// Called in the child after a fork.
+#[pyfunction]
+fn mark_forked() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// The partition of a key among `count`, by Kafka's murmur2.
+#[pyfunction]
+fn partition_of_key(key: &[u8], count: u32) -> u32 {
+    crate::partitioner::partition_of_key(key, count)
+}
+
+/// Whether a handle may still be used: it was not closed, and this is the process that opened it.
+pub(crate) struct Liveness {
+    forks: u64,
+    is_closed: AtomicBool,
+    what: String,
+}
+
+impl Liveness {
+    pub(crate) fn new(what: String) -> Self {
+        Self { forks: FORKS.load(Ordering::Relaxed), is_closed: AtomicBool::new(false), what }
+    }
+
+    pub(crate) fn is_forked(&self) -> bool {
+        self.forks != FORKS.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_usable(&self) -> bool {
+        !self.is_forked() && !self.is_closed.load(Ordering::Relaxed)
+    }
+
+    /// Marks it closed; true the first time.
+    pub(crate) fn close(&self) -> bool {
+        !self.is_closed.swap(true, Ordering::Relaxed)
+    }
+
+    pub(crate) fn check(&self) -> PyResult<()> {
+        if self.is_usable() {
+            return Ok(());
+        }
+        if self.is_forked() {
+            return Err(ClosedError::new_err(format!(
+                "expected the process that opened {}, got a child made by fork; open it again in the child, or start \
+                 children with the spawn method",
+                self.what
+            )));
+        }
+        Err(ClosedError::new_err(format!("expected {} to be open, got a closed one; open it again", self.what)))
+    }
+}
+
+/// See the module.
+#[pyclass(frozen, module = "headwater._core")]
+pub(crate) struct Log {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) signal: Arc<Signal>,
+    pub(crate) liveness: Arc<Liveness>,
+    /// Changes whenever a topic is made, changed or deleted: producers look topics up again.
+    pub(crate) epoch: Arc<AtomicU64>,
+    warnings: Vec<String>,
+}
+
+impl Log {
+    /// The core, for the other parts of this crate.
+    #[allow(dead_code)]
+    pub(crate) fn broker(&self) -> PyResult<Arc<Broker>> {
+        self.liveness.check()?;
+        Ok(Arc::clone(&self.broker))
+    }
+
+    pub(crate) fn partition(&self, py: Python<'_>, topic: &str, partition: u32) -> PyResult<Arc<Partition>> {
+        self.liveness.check()?;
+        let found = self.broker.topic(topic).map_err(Failure::from)?;
+        found
+            .partitions
+            .get(partition as usize)
+            .cloned()
+            .ok_or_else(|| no_such_partition(py, topic, i64::from(partition), found.partitions.len()))
+    }
+
+    fn changed(&self) {
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+        self.signal.raise();
+    }
+}
+
+pub(crate) fn no_such_partition(py: Python<'_>, topic: &str, partition: i64, count: usize) -> PyErr {
+    let error = UnknownTopicError::new_err(format!(
+        "expected a partition from 0 to {}, got {partition} - at topic '{topic}'",
+        count.saturating_sub(1)
+    ));
+    at(py, error, topic, u32::try_from(partition).ok(), None)
+}
+
+type Place = (String, u32, u64);
+type Fetched<'py> = (
+    u64,
+    Bound<'py, PyList>,
+    Bound<'py, PyList>,
+    Bound<'py, PyList>,
+    Bound<'py, PyList>,
+    Option<Bound<'py, PyList>>,
+);
+
+#[pymethods]
+impl Log {
+    #[new]
+    #[pyo3(signature = (path, durability, mode))]
+    fn new(py: Python<'_>, path: Option<String>, durability: &str, mode: &str) -> PyResult<Self> {
+        let what = path.as_deref().map_or_else(|| "the broker in memory".into(), |path| format!("the broker at {path}"));
+        let (broker, warnings) = py.enter(|| crate::wal::open(path.as_deref(), durability, mode).map_err(Failure::from))?;
+        Ok(Self {
+            broker,
+            signal: Arc::default(),
+            liveness: Arc::new(Liveness::new(what)),
+            epoch: Arc::default(),
+            warnings,
+        })
+    }
+
+    /// What recovery found and did, a sentence each.
+    fn warnings(&self) -> Vec<String> {
+        self.warnings.clone()
+    }
+
+    fn is_usable(&self) -> bool {
+        self.liveness.is_usable()
+    }
+
+    fn check_usable(&self) -> PyResult<()> {
+        self.liveness.check()
+    }
+
+    fn create_topic(&self, py: Python<'_>, name: &str, partitions: u32, config: BTreeMap<String, String>) -> PyResult<()> {
+        self.liveness.check()?;
+        py.enter(|| crate::wal::create_topic(&self.broker, name, partitions, config).map_err(Failure::from))?;
+        self.changed();
+        Ok(())
+    }
+
+    fn set_topic_config(&self, py: Python<'_>, name: &str, config: BTreeMap<String, String>) -> PyResult<()> {
+        self.liveness.check()?;
+        py.enter(|| crate::wal::set_topic_config(&self.broker, name, config).map_err(Failure::from))?;
+        self.changed();
+        Ok(())
+    }
+
+    fn delete_topic(&self, py: Python<'_>, name: &str) -> PyResult<()> {
+        self.liveness.check()?;
+        py.enter(|| self.broker.delete_topic(name).map_err(Failure::from))?;
+        self.changed();
+        Ok(())
+    }
+
+    /// Name, partition count and settings of every topic.
+    fn topics(&self) -> PyResult<Vec<(String, usize, BTreeMap<String, String>)>> {
+        self.liveness.check()?;
+        Ok(crate::wal::topics(&self.broker))
+    }
+
+    /// Partition count and settings of a topic.
+    fn topic(&self, name: &str) -> PyResult<(usize, BTreeMap<String, String>)> {
+        self.liveness.check()?;
+        Ok(crate::wal::topic(&self.broker, name).map_err(Failure::from)?)
+    }
+
+    /// First offset, last stable offset, high watermark.
+    fn watermarks(&self, py: Python<'_>, topic: &str, partition: u32) -> PyResult<(u64, u64, u64)> {
+        let log = self.partition(py, topic, partition)?;
+        Ok(crate::wal::watermarks(&log))
+    }
+
+    /// The first record at or after a timestamp, as (offset, timestamp).
+    fn offset_for_timestamp(
+        &self,
+        py: Python<'_>,
+        topic: &str,
+        partition: u32,
+        timestamp: i64,
+    ) -> PyResult<Option<(u64, i64)>> {
+        let log = self.partition(py, topic, partition)?;
+        py.enter(|| crate::wal::offset_for_timestamp(&log, timestamp).map_err(Failure::from))
+    }
+
+    /// Records from an offset, as columns: the offset to go on at, offsets, timestamps, keys, values, and headers (None if
+    /// no record has any). Control records and, for `is_read_committed`, aborted ones are left out.
+    fn fetch<'py>(
+        &self,
+        py: Python<'py>,
+        topic: &str,
+        partition: u32,
+        offset: u64,
+        max_bytes: usize,
+        is_read_committed: bool,
+    ) -> PyResult<Fetched<'py>> {
+        let log = self.partition(py, topic, partition)?;
+        let (next, rows) = py
+            .enter(|| crate::wal::fetch(&log, offset, max_bytes, is_read_committed).map_err(Failure::from))
+            .map_err(|error| at(py, error, topic, Some(partition), Some(offset)))?;
+        let bytes = |found: &Option<bytes::Bytes>| found.as_ref().map(|bytes| PyBytes::new(py, bytes));
+        let headers = if rows.iter().all(|row| crate::headers::is_empty(&row.headers)) {
+            None
+        } else {
+            let tuples = rows.iter().map(|row| crate::headers::decode(py, &row.headers)).collect::<PyResult<Vec<_>>>()?;
+            Some(PyList::new(py, tuples)?)
+        };
+        Ok((
+            next,
+            PyList::new(py, rows.iter().map(|row| row.offset))?,
+            PyList::new(py, rows.iter().map(|row| row.timestamp))?,
+            PyList::new(py, rows.iter().map(|row| bytes(&row.key)))?,
+            PyList::new(py, rows.iter().map(|row| bytes(&row.value)))?,
+            headers,
+        ))
+    }
+
+    /// Waits until one of the partitions has a record at or after its offset, `notify` is called, or the time is up.
+    fn wait(&self, py: Python<'_>, places: Vec<Place>, timeout: f64) -> PyResult<bool> {
+        let seen = self.signal.count();
+        let mut logs = Vec::with_capacity(places.len());
+        for (topic, partition, offset) in places {
+            logs.push((self.partition(py, &topic, partition)?, offset));
+        }
+        let is_there = || logs.iter().any(|(log, offset)| crate::wal::watermarks(log).2 > *offset);
+        if is_there() {
+            return Ok(true);
+        }
+        let deadline = now() + seconds(timeout);
+        let found = py.wait(Some(deadline), |slice| {
+            // Whoever appends beside this module's producers raises no signal: look by ourselves now and then.
+            let is_raised = self.signal.wait(seen, slice.min(POLL));
+            (is_raised || is_there()).then_some(())
+        })?;
+        Ok(found.is_some())
+    }
+
+    /// Wakes everybody who is in `wait`.
+    fn notify(&self) {
+        if !self.liveness.is_forked() {
+            self.signal.raise();
+        }
+    }
+
+    /// Commits a group's offsets as one batch: (topic, partition, next offset, metadata). Durable when it returns.
+    fn commit_offsets(&self, py: Python<'_>, group: &str, offsets: Vec<(String, u32, u64, String)>) -> PyResult<()> {
+        self.liveness.check()?;
+        py.enter(|| crate::wal::commit_offsets(&self.broker, group, offsets).map_err(Failure::from))
+    }
+
+    /// A group's committed offsets: (topic, partition, next offset, metadata).
+    fn fetch_offsets(&self, group: &str) -> PyResult<Vec<(String, u32, u64, String)>> {
+        self.liveness.check()?;
+        Ok(crate::wal::fetch_offsets(&self.broker, group).map_err(Failure::from)?)
+    }
+
+    fn groups(&self) -> PyResult<Vec<String>> {
+        self.liveness.check()?;
+        Ok(crate::wal::groups(&self.broker).map_err(Failure::from)?)
+    }
+
+    fn delete_group(&self, py: Python<'_>, group: &str) -> PyResult<()> {
+        self.liveness.check()?;
+        py.enter(|| crate::wal::delete_group(&self.broker, group).map_err(Failure::from))
+    }
+
+    /// Makes everything written so far durable.
+    fn sync(&self, py: Python<'_>) -> PyResult<()> {
+        self.liveness.check()?;
+        py.enter(|| crate::wal::sync(&self.broker).map_err(Failure::from))
+    }
+
+    /// Syncs, closes the files and frees the lock; closing twice does nothing.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        if self.liveness.is_forked() || !self.liveness.close() {
+            return Ok(());
+        }
+        self.signal.raise();
+        py.enter(|| crate::wal::close(&self.broker).map_err(Failure::from))
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Log: {}>", self.liveness.what)
+    }
+}
+
+/// How often `wait` looks for records that were appended without a signal.
+const POLL: std::time::Duration = std::time::Duration::from_millis(2);
+
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<Log>()?;
+    m.add_function(wrap_pyfunction!(mark_forked, m)?)?;
+    m.add_function(wrap_pyfunction!(partition_of_key, m)?)
+}
