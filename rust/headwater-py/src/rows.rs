@@ -133,6 +133,11 @@ impl Rows {
         Ok(Self { rows })
     }
 
+    /// The first `count` rows.
+    fn head(&self, count: usize) -> Self {
+        Self { rows: self.rows.iter().take(count).cloned().collect() }
+    }
+
     /// The rows before source record `seq`.
     fn before(&self, seq: u32) -> Self {
         Self { rows: self.rows.iter().filter(|row| row.seq() < seq).cloned().collect() }
@@ -173,6 +178,33 @@ impl Rows {
             rows.push(row);
         }
         Ok(Self { rows })
+    }
+
+    fn copy(&self) -> Self {
+        Self { rows: self.rows.clone() }
+    }
+
+    /// Each row by itself.
+    fn split(&self) -> Vec<Self> {
+        self.rows.iter().map(|row| Self { rows: vec![row.clone()] }).collect()
+    }
+
+    /// Makes these the rows of source records from `seq` on, in their order.
+    fn resequence(&mut self, seq: u32) {
+        for (row, seq) in self.rows.iter_mut().zip(seq..) {
+            row.order = [order_head(seq, PHASE_RECORD)].into_iter().collect();
+        }
+    }
+
+    /// Row numbers whose key (value) does not fit a serde: "text" is UTF-8, "fixed8" eight bytes, "any" everything.
+    fn misfits(&self, key: &str, value: &str) -> Vec<usize> {
+        let fits = |bytes: Option<&Bytes>, form: &str| match (bytes, form) {
+            (Some(bytes), "text") => std::str::from_utf8(bytes).is_ok(),
+            (Some(bytes), "fixed8") => bytes.len() == 8,
+            _ => true,
+        };
+        let misfit = |row: &Row| !fits(row.key.as_ref(), key) || !fits(row.value.as_ref(), value);
+        self.rows.iter().enumerate().filter(|(_, row)| misfit(row)).map(|(index, _)| index).collect()
     }
 
     fn set_keys(&mut self, keys: Vec<Option<Bound<'_, PyBytes>>>) -> PyResult<()> {

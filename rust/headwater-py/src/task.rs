@@ -65,6 +65,7 @@ fn kernel_named(kind: &str, p: &Bound<'_, PyDict>) -> PyResult<Kernel> {
             store: parameter(p, "store")?,
             drops_null_key: parameter(p, "drops_null_key")?,
             sends_old: parameter(p, "sends_old")?,
+            keeps_old: parameter(p, "keeps_old")?,
             suppresses_null: parameter(p, "suppresses_null")?,
         }),
         "assign_windows" => Kernel::AssignWindows(AssignWindows {
@@ -335,6 +336,14 @@ impl Task {
         let store = &self.stores.stores[store];
         let slot = store.get(&store_key(store, &Bytes::copy_from_slice(key)))?;
         Some((PyBytes::new(py, &store.visible(&slot.cell)), slot.timestamp))
+    }
+
+    /// Puts (or deletes) a value outside of any batch: a global table's update, a restored slot of plain bytes.
+    #[pyo3(signature = (store, key, value, timestamp))]
+    fn put(&mut self, store: usize, key: &[u8], value: Option<&[u8]>, timestamp: i64) {
+        let store = &mut self.stores.stores[store];
+        let slot = value.map(|value| Slot { cell: Cell::Bytes(Bytes::copy_from_slice(value)), timestamp });
+        store.restore(store_key(store, &Bytes::copy_from_slice(key)), slot);
     }
 
     /// Number of slots of a store.

@@ -15,6 +15,8 @@ pub struct TablePut {
     pub drops_null_key: bool,
     /// Whether anything downstream wants the old value.
     pub sends_old: bool,
+    /// Whether the old value is the row's own (a join's) instead of what the store held.
+    pub keeps_old: bool,
     /// A filter's rule: new and old both null is neither put nor forwarded.
     pub suppresses_null: bool,
 }
@@ -52,7 +54,11 @@ impl Run<'_> {
         if store.is_cached {
             return;
         }
-        row.old = previous.filter(|_| kernel.sends_old).map(|slot| store.visible(&slot.cell));
+        if !kernel.sends_old {
+            row.old = None;
+        } else if !kernel.keeps_old {
+            row.old = previous.map(|slot| store.visible(&slot.cell));
+        }
         self.forward(node, row);
     }
 }
