@@ -107,6 +107,7 @@ class Plan:
         spec: n.StoreSpec,
         retention: int | None = None,
         *,
+        reach: int = 0,
         columns: list[tuple[str, str, int, bool]] | None = None,
         keeps_rows: bool = False,
     ) -> int:
@@ -114,6 +115,7 @@ class Plan:
             spec.name,
             spec.kind,
             retention=spec.retention_ms if spec.retention_ms is not None else retention,
+            reach=reach,
             is_cached=self.settings.is_cached and spec.caching,
             is_logged=self.settings.is_logged and spec.logging,
             columns=columns,
@@ -353,12 +355,14 @@ class Plan:
             agg = AggPlan.of(fold, node.inputs[0])
             columns, keeps_rows = agg.columns, agg.keeps_rows
             parent = self._vector(node, ArgumentsStep(agg), parent)
-        retention = None
+        retention, reach = None, 0
         if isinstance(window, n.TimeWindows):
             retention = window.size_ms + window.grace_ms
         elif isinstance(window, n.SessionWindows):
             retention = window.gap_ms + window.grace_ms
-        store = self._store(node, node.store, retention, columns=columns, keeps_rows=keeps_rows)
+            if self.settings.is_cached and node.store.caching:
+                reach = window.gap_ms + 1
+        store = self._store(node, node.store, retention, reach=reach, columns=columns, keeps_rows=keeps_rows)
         sends_old = self.topology.sends_old(node)
         is_user = isinstance(fold, n.Reduce | n.Aggregate)
         name = "external" if is_user else "columns" if agg else "count"

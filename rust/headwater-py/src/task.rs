@@ -112,12 +112,13 @@ impl Task {
     }
 
     /// Adds a store; returns its index. `columns`: (name, fold, argument, is_int) of a named aggregation.
-    #[pyo3(signature = (name, kind, *, retention=None, is_cached=false, keeps_history=false, is_logged=false, columns=None, keeps_rows=false))]
+    #[pyo3(signature = (name, kind, *, retention=None, reach=0, is_cached=false, keeps_history=false, is_logged=false, columns=None, keeps_rows=false))]
     fn add_store(
         &mut self,
         name: &str,
         kind: &str,
         retention: Option<i64>,
+        reach: i64,
         is_cached: bool,
         keeps_history: bool,
         is_logged: bool,
@@ -128,6 +129,7 @@ impl Task {
             .ok_or_else(|| PyValueError::new_err(format!("expected a kind of store, got '{kind}'")))?;
         let mut store = Store::new(name, shape);
         store.retention = retention;
+        store.reach = reach;
         store.is_cached = is_cached;
         store.keeps_history = keeps_history;
         store.is_logged = is_logged;

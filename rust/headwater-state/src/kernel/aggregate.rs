@@ -117,7 +117,8 @@ impl Run<'_> {
         let timestamp = held.filter(|_| carries_time).map_or(row.timestamp, |slot| slot.timestamp.max(row.timestamp));
         let order = descend(&row.order, self.emissions);
         let mut write =
-            Write { store: kernel.store, order: &order, timestamp, headers: &row.headers, undo: &mut self.stores.undo };
+            // A cached deletion carries the time of the record, not of the aggregate.
+            Write { store: kernel.store, order: &order, timestamp: row.timestamp, headers: &row.headers, undo: &mut self.stores.undo };
         let slot = cell.map(|cell| Slot { cell, timestamp });
         let new = if store.is_cached { None } else { slot.as_ref().map(|slot| store.visible(&slot.cell)) };
         let key = at.key.clone();

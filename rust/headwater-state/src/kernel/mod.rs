@@ -253,7 +253,8 @@ impl Run<'_> {
 
     fn flush(&mut self, head: u32, rank: u32, store: usize, node: usize) {
         self.emissions = 0;
-        for change in self.stores.stores[store].flush() {
+        let stores = &mut *self.stores;
+        for change in stores.stores[store].flush(store, head >> 2, &mut stores.undo) {
             let row = self.flushed_row(node, change, &[head, rank]);
             self.forward(node, row);
         }

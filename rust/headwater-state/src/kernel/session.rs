@@ -156,8 +156,9 @@ impl Run<'_> {
 
 /// The rows of a flush of a cached session store, for a caller that runs the fold itself.
 pub fn flush(stores: &mut Stores, store: usize, order: &[u32], sends_old: bool) -> Vec<Row> {
+    let seq = order.first().map_or(0, |head| head >> 2);
     stores.stores[store]
-        .flush()
+        .flush(store, seq, &mut stores.undo)
         .into_iter()
         .enumerate()
         .map(|(index, change)| Row {

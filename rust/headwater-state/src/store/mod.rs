@@ -52,6 +52,7 @@ pub(crate) struct Dirty {
 pub(crate) enum Undo {
     Slot { store: usize, key: StoreKey, previous: Option<Slot> },
     Dirty { store: usize, key: StoreKey, previous: Option<Dirty> },
+    Flush { store: usize, dirty: Vec<(StoreKey, Dirty)>, flushed: i64 },
     Clock { store: usize, previous: Clocks },
     Join { store: usize, entry: join_buffer::JoinUndo },
 }
@@ -112,6 +113,9 @@ pub struct Store {
     pub spec: Option<std::sync::Arc<AggSpec>>,
     /// Visible part of a windowed store: start (end) > observed - retention. `None` = everything.
     pub retention: Option<i64>,
+    /// How much further back than `retention` a cached session store sees, 0 without a cache: one more than the gap.
+    /// A cache still finds what its store hides, and a late record may merge it with an open session.
+    pub reach: i64,
     /// Whether writes are forwarded by flushes instead of at once.
     pub is_cached: bool,
     /// Whether a reader needs to see the store as of an order key.
@@ -122,6 +126,8 @@ pub struct Store {
     pub clocks: Clocks,
     dirty: HashMap<StoreKey, Dirty>,
     tick: u64,
+    // The store's own clock without what is still in the cache.
+    flushed: i64,
     history: HashMap<StoreKey, Vec<(OrderKey, Option<Slot>)>>,
     changed: HashMap<StoreKey, ()>,
 }
@@ -148,6 +154,8 @@ impl Store {
             shape,
             spec: None,
             retention: None,
+            reach: 0,
+            flushed: -1,
             is_cached: false,
             keeps_history: false,
             is_logged: false,
@@ -161,7 +169,7 @@ impl Store {
 
     /// Whether a window start (session end) is still visible.
     pub fn is_visible(&self, time: i64) -> bool {
-        self.retention.is_none_or(|retention| time > self.clocks.observed - retention)
+        self.retention.is_none_or(|retention| time > self.clocks.observed - retention - self.reach)
     }
 
     /// The current slot.
@@ -229,27 +237,34 @@ impl Store {
     /// Sessions of `key` with `end >= earliest_end` and `start <= latest_start`, by (end, start).
     pub fn sessions(&self, key: &[u8], earliest_end: i64, latest_start: i64) -> Vec<(StoreKey, Slot)> {
         let mut found = self.shape.sessions(key, earliest_end, latest_start);
-        found.retain(|(key, _)| self.is_visible(key.end));
+        if self.reach == 0 {
+            found.retain(|(key, _)| self.is_visible(key.end));
+        }
         found
     }
 
     /// Takes the dirty keys, in order of last update, as the changes to forward.
-    pub fn flush(&mut self) -> Vec<Flushed> {
+    pub fn flush(&mut self, store: usize, seq: u32, undo: &mut UndoLog) -> Vec<Flushed> {
+        if self.dirty.is_empty() {
+            return Vec::new();
+        }
         let mut dirty: Vec<(StoreKey, Dirty)> = self.dirty.drain().collect();
         dirty.sort_unstable_by_key(|(_, entry)| entry.tick);
-        dirty
-            .into_iter()
-            .filter_map(|(key, entry)| {
-                let now = self.shape.get(&key);
-                let new = now.map(|slot| self.visible(&slot.cell));
-                let old = entry.before.as_ref().map(|slot| self.visible(&slot.cell));
-                if new.is_none() && old.is_none() {
-                    return None;
-                }
-                let timestamp = now.map_or(entry.timestamp, |slot| slot.timestamp);
-                Some(Flushed { key, new, old, timestamp, headers: entry.headers })
-            })
-            .collect()
+        undo.push(seq, Undo::Flush { store, dirty: dirty.clone(), flushed: self.flushed });
+        let mut changes = Vec::with_capacity(dirty.len());
+        for (key, entry) in dirty {
+            let now = self.shape.get(&key);
+            let new = now.map(|slot| self.visible(&slot.cell));
+            let time = self.shape.time_of(&key);
+            let hides_old = self.is_windowed() && self.retention.is_some_and(|keeps| time <= self.flushed - keeps);
+            let old = entry.before.as_ref().filter(|_| !hides_old).map(|slot| self.visible(&slot.cell));
+            let timestamp = now.map_or(entry.timestamp, |slot| slot.timestamp);
+            self.flushed = self.flushed.max(time);
+            if new.is_some() || old.is_some() {
+                changes.push(Flushed { key, new, old, timestamp, headers: entry.headers });
+            }
+        }
+        changes
     }
 
     /// The bytes that the topology sees of a cell.
@@ -275,7 +290,7 @@ impl Store {
     pub fn end_batch(&mut self) {
         self.history.clear();
         if let Some(retention) = self.retention {
-            self.shape.expire(self.clocks.observed.saturating_sub(retention));
+            self.shape.expire(self.clocks.observed.saturating_sub(retention + self.reach), self.reach);
         }
     }
 
@@ -324,6 +339,10 @@ impl Store {
                     None => self.dirty.remove(&key),
                 };
             }
+            Undo::Flush { dirty, flushed, .. } => {
+                self.dirty = dirty.into_iter().collect();
+                self.flushed = flushed;
+            }
             Undo::Clock { previous, .. } => self.clocks = previous,
             Undo::Join { .. } => {}
         }
@@ -353,7 +372,10 @@ impl Stores {
             }
             match entry {
                 Undo::Join { store, entry } => self.joins[store].undo(entry),
-                Undo::Slot { store, .. } | Undo::Dirty { store, .. } | Undo::Clock { store, .. } => {
+                Undo::Slot { store, .. }
+                | Undo::Dirty { store, .. }
+                | Undo::Flush { store, .. }
+                | Undo::Clock { store, .. } => {
                     self.stores[store].undo(entry);
                 }
             }

@@ -105,7 +105,8 @@ impl Shape {
             .collect()
     }
 
-    pub(super) fn expire(&mut self, at_or_before: i64) {
+    // `reach`: a session that an unexpired one of its key may still be merged with stays, see `Store::reach`.
+    pub(super) fn expire(&mut self, at_or_before: i64, reach: i64) {
         match self {
             Self::KeyValue(_) => {}
             Self::Window(buckets) => {
@@ -117,7 +118,17 @@ impl Shape {
                 }
             }
             Self::Session(map) => map.retain(|_, sessions| {
-                sessions.retain(|(end, _, _)| *end > at_or_before);
+                let mut anchor = i64::MAX;
+                let mut first_kept = sessions.len();
+                for (index, (end, start, _)) in sessions.iter().enumerate().rev() {
+                    if *end > at_or_before || (reach > 0 && anchor.saturating_sub(2 * (reach - 1)) <= *end) {
+                        anchor = anchor.min(*start);
+                        first_kept = index;
+                    } else {
+                        break;
+                    }
+                }
+                sessions.drain(..first_kept);
                 !sessions.is_empty()
             }),
         }

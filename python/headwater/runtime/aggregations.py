@@ -1,0 +1,71 @@
+"""Named polars aggregations: what the kernel folds, and what is evaluated over a group's rows when it is emitted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headwater.frames import AggPlan, ValueSchema, agg_plan, decode_frame
+from headwater.runtime.batch import Batch
+from headwater.serdes import Serde
+from headwater.topology import nodes as n
+
+
+class Plan:
+    """An `agg` over the values of a stream.
+
+    Attributes:
+        frames: The analysed expressions.
+        columns: (name, fold, argument, is_int) for the kernel.
+        keeps_rows: Whether some expression needs the group's rows.
+        source: Serde of the rows' values.
+    """
+
+    def __init__(self, frames: AggPlan, source: Serde[Any]) -> None:
+        self.frames = frames
+        self.columns = [(fold.name, fold.kind, index, fold.is_int) for index, fold in enumerate(frames.folds)]
+        self.keeps_rows = bool(frames.buffered)
+        self.source = source
+
+    @classmethod
+    def of(cls, fold: n.Agg, source: n.Node) -> Plan:
+        """Analyse an aggregation.
+
+        Args:
+            fold: The named expressions.
+            source: The stream whose values they read.
+        """
+        return cls(agg_plan(fold.columns, ValueSchema.of(source.value)), source.value)
+
+
+class ArgumentsStep:
+    """Computes the arguments of the folds and packs them into the rows."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+
+    def run(self, batch: Batch) -> Batch:
+        frame, bad = decode_frame(batch.value, batch.to_rows().values(), self.plan.frames.fields)
+        arguments = self.plan.frames.arguments(frame)
+        out = batch.fan(0)
+        out.rows.set_arguments(arguments)
+        return out.without(bad) if bad else out
+
+
+class FinishStep:
+    """Evaluates what does not fold over the rows of every emitted group."""
+
+    def __init__(self, plan: Plan, node: n.StreamAggregate) -> None:
+        self.plan = plan
+        self.node = node
+
+    def run(self, batch: Batch) -> Batch:
+        out = batch.fan(0)
+        out.rows.set_values(self._finished(batch, old=False))
+        if any(old is not None for old in batch.rows.olds()):
+            out.rows.set_olds(self._finished(batch, old=True))
+        return out
+
+    def _finished(self, batch: Batch, *, old: bool) -> list[bytes | None]:
+        groups = batch.rows.groups(old)
+        values = iter(self.plan.frames.finish([group for group in groups if group is not None], self.plan.source))
+        return [None if group is None else next(values) for group in groups]
