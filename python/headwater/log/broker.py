@@ -384,10 +384,9 @@ class Broker:
         Raises:
             UnknownTopicError: There is no such topic.
         """
+        self._shared.partitions_of(topic)
         from headwater import frames
 
-        shared = self._shared
-        shared.partitions_of(topic)
         found: pl.DataFrame = frames.read_frame(self, topic, key=key, value=value)
         return found
 
@@ -483,7 +482,9 @@ class Broker:
     @property
     def _shared(self) -> SharedLog:
         if self._is_closed:
-            raise ClosedError(f"expected an open broker, got a closed one - at {self.path}; open it again", path=self.path)
+            raise ClosedError(
+                f"expected an open broker, got a closed one - at {self.path}; open it again", path=self.path
+            )
         self._shared_log.check_usable()
         return self._shared_log
 

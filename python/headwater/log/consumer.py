@@ -311,9 +311,7 @@ class Consumer(Generic[K, V]):
             return
         topic, partition = repeat(place.topic), repeat(place.partition)
         rest = repeat(()) if headers is None else headers
-        position.records = list(
-            map(Record, topic, partition, offsets, timestamps, decoded_keys, decoded_values, rest)  # type: ignore[arg-type]
-        )
+        position.records = list(map(Record, topic, partition, offsets, timestamps, decoded_keys, decoded_values, rest))
 
     def _decode_each(self, place: TopicPartition, position: _Position, rows: Iterable[Any]) -> None:
         """Decode record by record, applying the policy; under "raise" the records before the bad one come first."""

@@ -26,9 +26,7 @@ from headwater.errors import ClosedError
 from headwater.records import TopicPartition
 
 
-def assign_range(
-    members: Mapping[str, Iterable[str]], partitions: Mapping[str, int]
-) -> dict[TopicPartition, str]:
+def assign_range(members: Mapping[str, Iterable[str]], partitions: Mapping[str, int]) -> dict[TopicPartition, str]:
     """Kafka's range assignment: each topic's partitions in contiguous ranges over its members, in id order.
 
     Args:
@@ -128,9 +126,7 @@ class GroupCoordinator:
             finally:
                 self._lock.release()
 
-    def first_offset(
-        self, member: Member, partition: TopicPartition, choose: Callable[[TopicPartition], int]
-    ) -> int:
+    def first_offset(self, member: Member, partition: TopicPartition, choose: Callable[[TopicPartition], int]) -> int:
         """Where a group without a committed offset starts: chosen once for as long as the group has members.
 
         Otherwise a partition that changes hands before the first commit would be reset to the end again, and the records

@@ -41,9 +41,7 @@ def parse_policy(on_error: OnError, forward: Callable[[str, Record[Any, Any], Se
         return send_there
     if callable(on_error):
         return _checked(on_error)
-    raise InvalidArgumentError(
-        f'expected "raise", "skip", "topic:NAME" or a callable, got {on_error!r} - at on_error'
-    )
+    raise InvalidArgumentError(f'expected "raise", "skip", "topic:NAME" or a callable, got {on_error!r} - at on_error')
 
 
 def _checked(function: Callable[[Any, Any], Any]) -> Policy:

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from headwater import _core
 from headwater.records import Record, RecordMetadata
-from headwater.serdes import Serde, resolve, serde_for_value
+from headwater.serdes import Serde, json, resolve, serde_for_value
 
 if TYPE_CHECKING:
     from headwater.log.opening import SharedLog
 
 SendHandle = _core.SendHandle
+_ANY = json()
 
 
 def encode_any(value: Any) -> bytes:
@@ -30,7 +31,9 @@ def encode_any(value: Any) -> bytes:
     Args:
         value: Not None, and neither bytes, str, an int of 64 bits nor a float.
     """
-    return serde_for_value(value).serialize(value)
+    if isinstance(value, (int, str, bytearray, memoryview)) and not isinstance(value, bool):
+        return serde_for_value(value).serialize(value)
+    return _ANY.serialize(value)
 
 
 class Producer(_core.Producer):
@@ -65,7 +68,7 @@ class Producer(_core.Producer):
         headers: list[Any] = []
         for row in rows:
             if isinstance(row, Record):
-                entry = (row.key, row.value, row.timestamp, row.headers)
+                entry: tuple[Any, Any, Any, Any] = (row.key, row.value, row.timestamp, row.headers)
             elif isinstance(row, tuple) and len(row) in (2, 3):
                 entry = (row[0], row[1], row[2] if len(row) == 3 else None, None)
             else:
@@ -74,9 +77,7 @@ class Producer(_core.Producer):
             values.append(entry[1])
             timestamps.append(entry[2])
             headers.append(entry[3] or None)
-        return self.send_columns(
-            topic, _encode(keys, key_serde), _encode(values, value_serde), timestamps, headers
-        )
+        return self.send_columns(topic, _encode(keys, key_serde), _encode(values, value_serde), timestamps, headers)
 
     def __enter__(self) -> Producer:
         return self

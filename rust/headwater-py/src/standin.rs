@@ -1,5 +1,5 @@
 //! A stand-in, in memory, for headwater-record and headwater-log until they land; then this file goes.
-#![allow(missing_docs, clippy::all, clippy::unwrap_used, dead_code)]
+#![allow(missing_docs, clippy::all, clippy::unwrap_used, unreachable_pub, dead_code)]
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use bytes::Bytes;
