@@ -1,0 +1,298 @@
+"""The builder of a topology: where streams and tables start, and where nodes get their place and their names."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar, overload
+
+from headwater.dsl.functions import ExpressionTypes, NoExpressions
+from headwater.dsl.names import GENERATED_REPARTITION, Names
+from headwater.dsl.streams import Stream
+from headwater.dsl.tables import GlobalTable, Table
+from headwater.errors import TopologyError
+from headwater.serdes import Serde, raw, resolve
+from headwater.topics import Topic, check_topic_name
+from headwater.topology import Topology
+from headwater.topology import nodes as n
+
+K = TypeVar("K")
+V = TypeVar("V")
+N = TypeVar("N", bound=n.Node)
+
+Kind = Any
+"""A serde or a type."""
+
+
+class StreamsBuilder:
+    """Builds a topology; every stream and table method adds a node to it.
+
+    Example:
+        >>> builder = StreamsBuilder()
+        >>> builder.stream("words", key=str, value=str).filter(lambda k, v: v != "").to("filtered")
+        >>> print(builder.build().describe())
+    """
+
+    def __init__(self, *, expressions: ExpressionTypes | None = None) -> None:
+        """Start an empty topology.
+
+        Args:
+            expressions: Types polars expressions; an `App` brings its own.
+        """
+        self.names = Names()
+        self.expressions: ExpressionTypes = expressions or NoExpressions()
+        self._nodes: list[n.Node] = []
+        self._stores: set[str] = set()
+        self._topology: Topology | None = None
+
+    # --- where data comes from --------------------------------------------------------------------------------------
+
+    @overload
+    def stream(self, topic: Topic[K, V], *, name: str | None = None, on_error: Any = "raise") -> Stream[K, V]: ...
+
+    @overload
+    def stream(
+        self, topic: str, *more: str, key: type[K], value: type[V], name: str | None = None, on_error: Any = "raise"
+    ) -> Stream[K, V]: ...
+
+    @overload
+    def stream(
+        self, topic: str, *more: str, key: Serde[K], value: type[V], name: str | None = None, on_error: Any = "raise"
+    ) -> Stream[K, V]: ...
+
+    @overload
+    def stream(
+        self, topic: str, *more: str, key: type[K], value: Serde[V], name: str | None = None, on_error: Any = "raise"
+    ) -> Stream[K, V]: ...
+
+    @overload
+    def stream(
+        self, topic: str, *more: str, key: Serde[K], value: Serde[V], name: str | None = None, on_error: Any = "raise"
+    ) -> Stream[K, V]: ...
+
+    @overload
+    def stream(
+        self, topic: str, *more: str, key: Kind = None, value: Kind = None, name: str | None = None, on_error: Any = "raise"
+    ) -> Stream[Any, Any]: ...
+
+    def stream(
+        self,
+        topic: str | Topic[Any, Any],
+        *more: str,
+        key: Kind = None,
+        value: Kind = None,
+        name: str | None = None,
+        on_error: Any = "raise",
+    ) -> Stream[Any, Any]:
+        """Read one or more topics as a stream of facts.
+
+        Args:
+            topic: The topic.
+            *more: Further topics with the same types.
+            key: Serde or type of the keys; bytes if neither is given.
+            value: Serde or type of the values.
+            name: Stable name of the source.
+            on_error: What happens to a record that does not decode: ``"raise"``, ``"skip"``, ``"topic:NAME"`` or a
+                callable that is given the `SerdeError`.
+
+        Returns:
+            A stream of ``(K, V)``, partitioned like the topic.
+        """
+        topics, key_serde, value_serde = _source(topic, more, key, value)
+        node = self.add(
+            n.StreamSource,
+            name=self.names.given_or_processor(name, "KSTREAM-SOURCE-"),
+            key=key_serde,
+            value=value_serde,
+            topics=topics,
+            on_error=on_error,
+        )
+        return Stream(self, node)
+
+    @overload
+    def table(
+        self, topic: Topic[K, V], *, name: str | None = None, store: str | None = None, on_error: Any = "raise"
+    ) -> Table[K, V]: ...
+
+    @overload
+    def table(
+        self, topic: str, *, key: type[K], value: type[V], name: str | None = None, store: str | None = None,
+        on_error: Any = "raise",
+    ) -> Table[K, V]: ...  # fmt: skip
+
+    @overload
+    def table(
+        self, topic: str, *, key: Kind = None, value: Kind = None, name: str | None = None, store: str | None = None,
+        on_error: Any = "raise",
+    ) -> Table[Any, Any]: ...  # fmt: skip
+
+    def table(
+        self,
+        topic: str | Topic[Any, Any],
+        *,
+        key: Kind = None,
+        value: Kind = None,
+        name: str | None = None,
+        store: str | None = None,
+        on_error: Any = "raise",
+    ) -> Table[Any, Any]:
+        """Read a topic as a table: the latest value of each key, None deleting it.
+
+        Args:
+            topic: The topic.
+            key: Serde or type of the keys.
+            value: Serde or type of the values.
+            name: Stable name of the source.
+            store: Name of the store; without one the table has a store only if something needs it.
+            on_error: As for `stream`.
+
+        Returns:
+            A table of ``K`` to ``V``.
+        """
+        topics, key_serde, value_serde = _source(topic, (), key, value)
+        spec = self.store(store, f"{topics[0]}-")
+        source_name = self.names.suffixed_or_processor(name, "-source", "KSTREAM-SOURCE-")
+        node = self.add(
+            n.TableSource,
+            name=self.names.given_or_processor(name, "KTABLE-SOURCE-"),
+            source_name=source_name,
+            key=key_serde,
+            value=value_serde,
+            topic=topics[0],
+            store=spec,
+            on_error=on_error,
+        )
+        return Table(self, node)
+
+    @overload
+    def global_table(
+        self, topic: Topic[K, V], *, name: str | None = None, store: str | None = None
+    ) -> GlobalTable[K, V]: ...
+
+    @overload
+    def global_table(
+        self, topic: str, *, key: type[K], value: type[V], name: str | None = None, store: str | None = None
+    ) -> GlobalTable[K, V]: ...
+
+    @overload
+    def global_table(
+        self, topic: str, *, key: Kind = None, value: Kind = None, name: str | None = None, store: str | None = None
+    ) -> GlobalTable[Any, Any]: ...
+
+    def global_table(
+        self,
+        topic: str | Topic[Any, Any],
+        *,
+        key: Kind = None,
+        value: Kind = None,
+        name: str | None = None,
+        store: str | None = None,
+    ) -> GlobalTable[Any, Any]:
+        """Read all partitions of a topic as a table that every task has whole; it is read before anything runs.
+
+        Args:
+            topic: The topic.
+            key: Serde or type of the keys.
+            value: Serde or type of the values.
+            name: Stable name of the source.
+            store: Name of the store.
+
+        Returns:
+            A table that streams can be joined with under any key.
+        """
+        topics, key_serde, value_serde = _source(topic, (), key, value)
+        spec = self.store(store, f"{topics[0]}-")
+        source_name = self.names.suffixed_or_processor(name, "-source", "KSTREAM-SOURCE-")
+        node = self.add(
+            n.GlobalTableSource,
+            name=self.names.given_or_processor(name, "KTABLE-SOURCE-"),
+            source_name=source_name,
+            key=key_serde,
+            value=value_serde,
+            topic=topics[0],
+            store=spec,
+        )
+        return GlobalTable(self, node)
+
+    # --- what the operators need ------------------------------------------------------------------------------------
+
+    def add(self, kind: type[N], **fields: Any) -> N:
+        """Add a node.
+
+        Args:
+            kind: Its class.
+            **fields: Its fields but `id`.
+        """
+        node = kind(id=len(self._nodes), **fields)
+        self._nodes.append(node)
+        self._topology = None
+        return node
+
+    def store(
+        self, name: str | None, prefix: str, kind: str = "key_value", retention_ms: int | None = None
+    ) -> n.StoreSpec:
+        """A store, with a generated name if the user gave none.
+
+        Args:
+            name: What the user gave.
+            prefix: What a generated name starts with.
+            kind: Its layout.
+            retention_ms: How long windows are kept, if the user said.
+
+        Raises:
+            TopologyError: The name is taken by another store.
+        """
+        given = name
+        if name is None:
+            name = self.names.store(prefix)
+        elif name in self._stores:
+            raise TopologyError(f"expected a name of its own for every store, got '{name}' twice - at store=; rename one")
+        check_topic_name(name)
+        self._stores.add(name)
+        return n.StoreSpec(name=name, is_named=given is not None, kind=kind, retention_ms=retention_ms)  # type: ignore[arg-type]
+
+    def repartition(
+        self, source: n.Node, name: str, *, partitions: int | None = None, serdes: tuple[Serde[Any], Serde[Any]] | None = None
+    ) -> n.Repartition:
+        """Put a trip through an internal topic behind a node.
+
+        Args:
+            source: Whose records travel.
+            name: What the topic is called, without ``-repartition``.
+            partitions: Partition count, if the user said.
+            serdes: Serdes of key and value, if not the source's.
+        """
+        topic = name if name.endswith("-repartition") else f"{name}-repartition"
+        sink, null_filter, read = (
+            self.names.processor(prefix) for prefix in ("KSTREAM-SINK-", "KSTREAM-FILTER-", "KSTREAM-SOURCE-")
+        )
+        if not GENERATED_REPARTITION.fullmatch(topic):
+            sink, null_filter, read = f"{topic}-sink", f"{topic}-filter", f"{topic}-source"
+        key, value = serdes or (source.key, source.value)
+        return self.add(
+            n.Repartition,
+            name=read,
+            inputs=(source,),
+            key=key,
+            value=value,
+            topic=topic,
+            filter_name=null_filter,
+            sink_name=sink,
+            source_name=read,
+            partitions=partitions,
+        )
+
+    def build(self) -> Topology:
+        """The topology so far, frozen."""
+        if self._topology is None:
+            self._topology = Topology(tuple(self._nodes))
+        return self._topology
+
+
+def _source(
+    topic: str | Topic[Any, Any], more: tuple[str, ...], key: Kind, value: Kind
+) -> tuple[tuple[str, ...], Serde[Any], Serde[Any]]:
+    if isinstance(topic, Topic):
+        key = topic.key if key is None else key
+        value = topic.value if value is None else value
+        topic = topic.name
+    topics = tuple(check_topic_name(name) for name in (topic, *more))
+    return topics, raw() if key is None else resolve(key), raw() if value is None else resolve(value)

@@ -1,0 +1,155 @@
+"""How the three joins of a stream become nodes, with Kafka Streams' names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from headwater.dsl import functions as f
+from headwater.dsl.streams import Stream, check_keys, grace_ms
+from headwater.dsl.windows import JoinWindow
+from headwater.errors import TopologyError
+from headwater.serdes import Serde
+from headwater.time import Duration
+from headwater.topology import nodes as n
+
+if TYPE_CHECKING:
+    from headwater.dsl.builder import StreamsBuilder
+    from headwater.dsl.tables import GlobalTable, Table
+
+
+def _result(builder: StreamsBuilder, combine: n.Combine, left: n.Node, right: n.Node, value: Any, where: str) -> Serde[Any]:
+    if combine.kind == "expr":
+        return builder.expressions.combined(left.value, right.value, combine.columns)
+    return f.returned(combine.fn, value)
+
+
+def join_stream(
+    left: Stream[Any, Any], right: Stream[Any, Any], kind: n.JoinKind, window: JoinWindow | None, where: str, *,
+    grace: Duration | None = None, combine: Any, with_key: bool = False, value: Any = None, name: str | None = None,
+    store: str | None = None,
+) -> Stream[Any, Any]:  # fmt: skip
+    """Join two streams.
+
+    Args:
+        left: The stream that the method was called on.
+        right: Its argument.
+        kind: Which join.
+        window: Bounds.
+        where: The method, for messages.
+        grace: How long after its window a record is still joined.
+        combine: The joiner.
+        with_key: Whether it takes the key.
+        value: Serde or type of the result.
+        name: Stable name.
+        store: Base name of the stores.
+    """
+    if not isinstance(window, JoinWindow):
+        raise TopologyError(f'expected JoinWindow("10m") or the like, got {window!r} - at {where}')
+    if grace is None:
+        raise TopologyError(f'expected grace= for a join of streams, got none - at {where}; "0s" admits no late record')
+    builder, names = left._builder, left._builder.names
+    check_keys(left.node.key, right.node.key, where)
+    joiner = f.combine_of(combine, where, with_key=with_key)
+    mine = left._for_join(left.node.name if name is None else f"{name}-left")
+    theirs = right._for_join(right.node.name if name is None else f"{name}-right")
+    is_left, is_outer = kind != "inner", kind == "outer"
+    this_suffix = "-outer-this-join" if is_outer else "-this-join"
+    other_suffix = "-outer-other-join" if is_left else "-other-join"
+    this_windowed = names.suffixed_or_processor(name, "-this-windowed", "KSTREAM-WINDOWED-")
+    other_windowed = names.suffixed_or_processor(name, "-other-windowed", "KSTREAM-WINDOWED-")
+    this_generated = names.processor("KSTREAM-OUTERTHIS-" if is_outer else "KSTREAM-JOINTHIS-")
+    other_generated = names.processor("KSTREAM-OUTEROTHER-" if is_left else "KSTREAM-JOINOTHER-")
+    merge = names.suffixed_or_processor(name, "-merge", "KSTREAM-MERGE-")
+    shared = "KSTREAM-OUTERSHARED-" + this_generated[-10:]
+    if store is not None:
+        shared = store + ("-outer-shared-join" if is_outer else "-left-shared-join")
+    node = builder.add(
+        n.StreamStreamJoin,
+        name=merge,
+        inputs=(mine, theirs),
+        key=left.node.key,
+        value=_result(builder, joiner, mine, theirs, value, where),
+        kind=kind,
+        window=n.JoinWindows(before_ms=window.before_ms, after_ms=window.after_ms, grace_ms=grace_ms(grace, where)),
+        combine=joiner,
+        this_windowed_name=this_windowed,
+        other_windowed_name=other_windowed,
+        this_join_name=this_generated if name is None else name + this_suffix,
+        other_join_name=other_generated if name is None else name + other_suffix,
+        this_store=(this_generated if store is None else store + this_suffix) + "-store",
+        other_store=(other_generated if store is None else store + other_suffix) + "-store",
+        outer_store=f"{shared}-store" if is_left else None,
+    )
+    return Stream(builder, node)
+
+
+def join_table(
+    left: Stream[Any, Any], right: Table[Any, Any], kind: n.JoinKind, where: str, *, combine: Any,
+    with_key: bool = False, value: Any = None, name: str | None = None, on: None = None,
+) -> Stream[Any, Any]:  # fmt: skip
+    """Join a stream with a table.
+
+    Args:
+        left: The stream.
+        right: The table.
+        kind: Which join.
+        where: The method, for messages.
+        combine: The joiner.
+        with_key: Whether it takes the key.
+        value: Serde or type of the result.
+        name: Stable name.
+        on: Not for tables.
+    """
+    if on is not None:
+        raise TopologyError(f"expected no on= for a table, got {on!r} - at {where}; a table is joined on its key")
+    builder = left._builder
+    check_keys(left.node.key, right.node.key, where)
+    joiner = f.combine_of(combine, where, with_key=with_key)
+    mine = left._for_join(left.node.name if name is None else name)
+    prefix = "KSTREAM-JOIN-" if kind == "inner" else "KSTREAM-LEFTJOIN-"
+    node = builder.add(
+        n.StreamTableJoin,
+        name=builder.names.given_or_processor(name, prefix),
+        inputs=(mine, right.node),
+        key=left.node.key,
+        value=_result(builder, joiner, mine, right.node, value, where),
+        kind=kind,
+        combine=joiner,
+    )
+    return Stream(builder, node)
+
+
+def join_global_table(
+    left: Stream[Any, Any], right: GlobalTable[Any, Any], kind: n.JoinKind, where: str, *, combine: Any, on: Any = None,
+    with_key: bool = False, value: Any = None, name: str | None = None,
+) -> Stream[Any, Any]:  # fmt: skip
+    """Join a stream with a global table.
+
+    Args:
+        left: The stream.
+        right: The global table.
+        kind: Which join.
+        where: The method, for messages.
+        combine: The joiner.
+        on: The key to look up, of (key, value).
+        with_key: Whether the joiner takes the key.
+        value: Serde or type of the result.
+        name: Stable name.
+    """
+    if kind == "outer":
+        raise TopologyError(f"expected join or left_join with a global table, got {where}")
+    if on is None:
+        raise TopologyError(f"expected on=fn(key, value) for a global table, got none - at {where}")
+    builder = left._builder
+    joiner = f.combine_of(combine, where, with_key=with_key)
+    node = builder.add(
+        n.StreamGlobalTableJoin,
+        name=builder.names.given_or_processor(name, "KSTREAM-JOIN-" if kind == "inner" else "KSTREAM-LEFTJOIN-"),
+        inputs=(left.node, right.node),
+        key=left.node.key,
+        value=_result(builder, joiner, left.node, right.node, value, where),
+        kind=kind,
+        selector=f.callable_fn(on, f"{where}(on=)"),
+        combine=joiner,
+    )
+    return Stream(builder, node, repartitions=left._repartitions)
