@@ -7,7 +7,11 @@ compiled core. ``_EXPORTS`` says which module defines each public name; `__all__
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
+
+if sys.platform == "win32":
+    raise ImportError("expected Linux or macOS, got Windows - at import headwater; run it in WSL")
 
 if TYPE_CHECKING:
     from headwater import serdes as serdes

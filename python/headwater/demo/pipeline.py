@@ -97,7 +97,7 @@ def build(broker: Broker | str) -> App:
 
     # An observation is taken on the hour and holds for the hour; scheduled departures are whole minutes.
     in_weather = flights.join(weather, JoinWindow(before="59m", after="0s"), grace=GRACE, combine=with_weather)
-    named = in_weather.join(airlines, key=lambda origin, flight: flight.carrier, combine=with_airline)
+    named = in_weather.join(airlines, on=lambda origin, flight: flight.carrier, combine=with_airline)
     named.to(JOINED)
 
     (
