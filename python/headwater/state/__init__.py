@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
-from headwater._core import Rows, Task, decode_headers, encode_headers
+from headwater._core import (
+    Rows,
+    Task,
+    append_rows,
+    decode_headers,
+    encode_headers,
+    fetch_rows,
+    interleave,
+    pack_changes,
+    unpack_changes,
+)
 
-__all__ = ["Rows", "Task", "decode_headers", "encode_headers"]
+__all__ = [
+    "Rows",
+    "Task",
+    "append_rows",
+    "decode_headers",
+    "encode_headers",
+    "fetch_rows",
+    "interleave",
+    "pack_changes",
+    "unpack_changes",
+]

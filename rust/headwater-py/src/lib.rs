@@ -4,6 +4,7 @@
 
 mod clock;
 mod errors;
+mod feed;
 mod gate;
 mod headers;
 mod log;
@@ -24,5 +25,6 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     log::register(m)?;
     producer::register(m)?;
     task::register(m)?;
+    feed::register(m)?;
     Ok(())
 }

@@ -254,7 +254,7 @@ impl Log {
     }
 
     /// Wakes everybody who is in `wait`.
-    fn notify(&self) {
+    pub(crate) fn notify(&self) {
         if !self.liveness.is_forked() {
             self.signal.raise();
         }

@@ -1,6 +1,7 @@
 //! `Task`: the stores and kernel segments of one task, built and run from `headwater.runtime`.
 
 use bytes::Bytes;
+use headwater_state::changelog;
 use headwater_state::kernel::{
     AggregateUpdate, AssignWindows, Fold, Input, Kernel, Lookup, Merged, Segment, SessionUpdate, SessionWindow,
     StreamJoin, TablePut, Target, find_sessions, flush_sessions, store_key, write_session,
@@ -374,6 +375,26 @@ impl Task {
         self.stores.joins[join].set_clocks(clocks);
     }
 
+    /// The rows that a store's changelog gets since the last call.
+    fn take_changes(&mut self, store: usize) -> Rows {
+        Rows { rows: changelog::take_store(&mut self.stores.stores[store]) }
+    }
+
+    /// Puts rows of a store's changelog back.
+    fn restore(&mut self, store: usize, rows: &Rows) -> PyResult<()> {
+        restored(changelog::restore_store(&mut self.stores.stores[store], &rows.rows))
+    }
+
+    /// The rows that a join's changelog gets since the last call.
+    fn take_join_changes(&mut self, join: usize) -> Rows {
+        Rows { rows: changelog::take_join(&mut self.stores.joins[join]) }
+    }
+
+    /// Puts rows of a join's changelog back.
+    fn restore_join(&mut self, join: usize, rows: &Rows) -> PyResult<()> {
+        restored(changelog::restore_join(&mut self.stores.joins[join], &rows.rows))
+    }
+
     /// (processed, dropped, late) of every node of a segment.
     fn node_metrics(&self, segment: usize) -> Vec<(u64, u64, u64)> {
         self.segments[segment].nodes.iter().map(|node| (node.processed, node.dropped, node.late_records)).collect()
@@ -383,6 +404,13 @@ impl Task {
     fn dropped(&self) -> u64 {
         self.segments.iter().flat_map(|segment| &segment.nodes).map(|node| node.dropped).sum()
     }
+}
+
+fn restored(is_good: bool) -> PyResult<()> {
+    if is_good {
+        return Ok(());
+    }
+    Err(PyValueError::new_err("expected rows of this store's changelog, got others"))
 }
 
 /// Headers `[(name, value)]` in a record's encoding.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use crate::standin::{Broker, Error, Partition};
-use crate::standin::{BatchBuilder, Codec};
+pub(crate) use crate::standin::BatchBuilder;
+use crate::standin::Codec;
 
 pub(crate) struct Row { pub(crate) offset: u64, pub(crate) timestamp: i64, pub(crate) key: Option<Bytes>, pub(crate) value: Option<Bytes>, pub(crate) headers: Bytes }
 type Entry = (String, u32, u64, String);

@@ -7,8 +7,10 @@
 //!
 //! * [`row`]: a record on its way, and its order key;
 //! * [`store`]: what operators remember;
-//! * [`kernel`]: the operators, and the segments they form.
+//! * [`kernel`]: the operators, and the segments they form;
+//! * [`changelog`]: stores as rows of a topic, and back.
 
+pub mod changelog;
 pub mod kernel;
 pub mod row;
 pub mod store;

@@ -42,6 +42,15 @@ pub(super) fn row_of(pair: Pair, order: OrderKey, key: Option<Bytes>, headers: B
     }
 }
 
+/// Serialised key bytes of a store key: the inverse of [`store_key`].
+pub fn serialised_key(store: &Store, key: &StoreKey) -> Bytes {
+    match store.key_suffix() {
+        8 => super::aggregate::window_key(&key.key, key.start),
+        16 => super::session::session_key(key),
+        _ => key.key.clone(),
+    }
+}
+
 /// The store key of serialised key bytes, which carry the window where the store has windows.
 pub fn store_key(store: &Store, key: &Bytes) -> StoreKey {
     let number = |from: usize| {

@@ -14,7 +14,7 @@ mod session;
 mod table;
 
 pub use aggregate::{AggregateUpdate, AssignWindows, Fold};
-pub use join::{Lookup, StreamJoin, store_key};
+pub use join::{Lookup, StreamJoin, serialised_key, store_key};
 pub use session::{
     Merged, SessionUpdate, SessionWindow, find as find_sessions, flush as flush_sessions, write as write_session,
 };

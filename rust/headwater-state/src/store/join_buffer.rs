@@ -86,6 +86,8 @@ impl JoinSettings {
 
 type Records = HashMap<Bytes, Vec<(i64, Bytes)>>;
 type UnmatchedKey = (i64, u8, Bytes);
+/// Timestamp, side, key and values of unmatched records; `None` if there are none any more.
+pub type UnmatchedChange = (i64, Side, Bytes, Option<Vec<Bytes>>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Clocks {
@@ -137,6 +139,7 @@ pub struct JoinBuffer {
     /// Whether inserted records are remembered for the changelog.
     pub is_logged: bool,
     inserted: Vec<(Side, Bytes, i64, Bytes)>,
+    unmatched_changes: HashMap<UnmatchedKey, ()>,
 }
 
 impl JoinBuffer {
@@ -151,6 +154,7 @@ impl JoinBuffer {
             clocks: Clocks { stream_time: -1, gate: i64::MAX, observed: [-1, -1] },
             is_logged: false,
             inserted: Vec::new(),
+            unmatched_changes: HashMap::new(),
         }
     }
 
@@ -222,11 +226,18 @@ impl JoinBuffer {
                 let at = (timestamp, side.rank(), Bytes::copy_from_slice(key));
                 let previous = self.unmatched.get(&at).cloned();
                 self.unmatched.entry(at.clone()).or_default().push(Bytes::copy_from_slice(value));
+                self.changed(&at);
                 undo(JoinUndo::Unmatched { key: at, previous });
             }
         }
         self.log_clocks(clocks_before, undo);
         dropped
+    }
+
+    fn changed(&mut self, at: &UnmatchedKey) {
+        if self.is_logged {
+            self.unmatched_changes.insert(at.clone(), ());
+        }
     }
 
     fn log_clocks(&self, before: Clocks, undo: &mut dyn FnMut(JoinUndo)) {
@@ -293,6 +304,9 @@ impl JoinBuffer {
                 if !self.unmatched.is_empty() {
                     let at = (*time, other.rank(), key.clone());
                     if let Some(previous) = self.unmatched.remove(&at) {
+                        if self.is_logged {
+                            self.unmatched_changes.insert(at.clone(), ());
+                        }
                         undo(JoinUndo::Unmatched { key: at, previous: Some(previous) });
                     }
                 }
@@ -336,13 +350,16 @@ impl JoinBuffer {
             for value in &values {
                 emit(pair(side, Some(at.2.clone()), Some(value.clone()), None, at.0));
             }
+            self.changed(&at);
             undo(JoinUndo::Unmatched { key: at, previous: Some(values) });
         }
     }
 
     /// Takes every record that still waits for a partner: the input is complete.
     pub(crate) fn close(&mut self) -> Vec<Pair> {
-        std::mem::take(&mut self.unmatched)
+        let unmatched = std::mem::take(&mut self.unmatched);
+        unmatched.keys().for_each(|at| self.changed(at));
+        unmatched
             .into_iter()
             .flat_map(|((timestamp, rank, key), values)| {
                 let side = if rank == 1 { Side::Left } else { Side::Right };
@@ -370,6 +387,7 @@ impl JoinBuffer {
                 }
             }
             JoinUndo::Unmatched { key, previous } => {
+                self.changed(&key);
                 match previous {
                     Some(values) => self.unmatched.insert(key, values),
                     None => self.unmatched.remove(&key),
@@ -397,11 +415,16 @@ impl JoinBuffer {
         std::mem::take(&mut self.inserted)
     }
 
-    /// Every record that still waits for a partner, for the checkpoint: (timestamp, side, key, values).
-    pub fn unmatched(&self) -> impl Iterator<Item = (i64, Side, &Bytes, &[Bytes])> {
-        self.unmatched.iter().map(|((time, rank, key), values)| {
-            (*time, if *rank == 1 { Side::Left } else { Side::Right }, key, &values[..])
-        })
+    /// Takes what has changed among the unmatched records since the last call: (timestamp, side, key, values now).
+    pub fn take_unmatched_changes(&mut self) -> Vec<UnmatchedChange> {
+        std::mem::take(&mut self.unmatched_changes)
+            .into_keys()
+            .map(|at| {
+                let values = self.unmatched.get(&at).cloned();
+                let (timestamp, rank, key) = at;
+                (timestamp, if rank == 1 { Side::Left } else { Side::Right }, key, values)
+            })
+            .collect()
     }
 
     /// Puts a restored record.
@@ -411,9 +434,14 @@ impl JoinBuffer {
         self.is_logged = is_logged;
     }
 
-    /// Puts a restored unmatched record.
-    pub fn restore_unmatched(&mut self, side: Side, key: &Bytes, timestamp: i64, value: &Bytes) {
-        self.unmatched.entry((timestamp, side.rank(), key.clone())).or_default().push(value.clone());
+    /// Puts the restored unmatched records of a key and timestamp; none deletes them.
+    pub fn restore_unmatched(&mut self, side: Side, key: &Bytes, timestamp: i64, values: Vec<Bytes>) {
+        let at = (timestamp, side.rank(), key.clone());
+        if values.is_empty() {
+            self.unmatched.remove(&at);
+        } else {
+            self.unmatched.insert(at, values);
+        }
     }
 
     /// (stream time, gate, observed left, observed right), for the checkpoint.

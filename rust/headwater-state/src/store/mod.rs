@@ -19,7 +19,7 @@ mod join_buffer;
 mod shape;
 
 pub use cell::{Accumulators, AggColumn, AggSpec, Argument, Cell, FoldKind, split_rows};
-pub use join_buffer::{Dropped, JoinBuffer, JoinSettings, Pair, Side};
+pub use join_buffer::{Dropped, JoinBuffer, JoinSettings, Pair, Side, UnmatchedChange};
 pub use shape::{Shape, StoreKey};
 
 use bytes::Bytes;

@@ -1,0 +1,190 @@
+//! Rows out of the log and into it, without Python in between: what a task reads and writes.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use headwater_state::row::{PHASE_RECORD, Row, order_head};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::errors::Failure;
+use crate::gate::Gate;
+use crate::log::Log;
+use crate::rows::Rows;
+use crate::wal;
+
+/// Largest batch that is appended at once; a batch is also what a reader gets at once.
+const BATCH_SIZE: usize = 256 << 10;
+
+/// Records from an offset as rows: the offset to go on at, the records' offsets, the rows (seqs from 0).
+#[pyfunction]
+fn fetch_rows(
+    py: Python<'_>,
+    log: &Log,
+    topic: &str,
+    partition: u32,
+    offset: u64,
+    max_bytes: usize,
+) -> PyResult<(u64, Vec<u64>, Rows)> {
+    let source = log.partition(py, topic, partition)?;
+    let (next, records) = py.enter(|| wal::fetch(&source, offset, max_bytes, true).map_err(Failure::from))?;
+    let mut offsets = Vec::with_capacity(records.len());
+    let mut rows = Vec::with_capacity(records.len());
+    for (seq, record) in records.into_iter().enumerate() {
+        offsets.push(record.offset);
+        rows.push(Row {
+            order: [order_head(seq as u32, PHASE_RECORD)].into_iter().collect(),
+            timestamp: record.timestamp,
+            key: record.key,
+            value: record.value,
+            headers: record.headers,
+            ..Row::default()
+        });
+    }
+    Ok((next, offsets, Rows { rows }))
+}
+
+/// Appends rows to a topic, by the murmur2 of their keys without the `suffix` bytes of a window; rows without a key go to
+/// `keyless`. Returns the number of records.
+#[pyfunction]
+fn append_rows(
+    py: Python<'_>,
+    log: &Log,
+    topic: &str,
+    partitions: u32,
+    rows: &Rows,
+    suffix: usize,
+    keyless: u32,
+) -> PyResult<usize> {
+    let targets: PyResult<Vec<_>> = (0..partitions).map(|partition| log.partition(py, topic, partition)).collect();
+    let targets = targets?;
+    let rows = &rows.rows;
+    py.enter(|| -> Result<(), Failure> {
+        let mut builders: Vec<Option<wal::BatchBuilder>> = (0..partitions).map(|_| None).collect();
+        for row in rows {
+            let partition = match (&row.key, partitions) {
+                (_, 1) => 0,
+                (Some(key), _) => {
+                    let inner = &key[..key.len().saturating_sub(suffix)];
+                    crate::partitioner::partition_of_key(inner, partitions)
+                }
+                (None, _) => keyless % partitions,
+            } as usize;
+            let builder = builders[partition].get_or_insert_with(wal::BatchBuilder::new);
+            builder.push(row.timestamp, row.key.as_deref(), row.value.as_deref(), &row.headers);
+            if builder.size_bytes() >= BATCH_SIZE
+                && let Some(full) = builders[partition].take()
+            {
+                wal::append(&targets[partition], full, wal::codec("none"))?;
+            }
+        }
+        for (builder, target) in builders.into_iter().zip(&targets) {
+            if let Some(builder) = builder {
+                wal::append(target, builder, wal::codec("none"))?;
+            }
+        }
+        Ok(())
+    })?;
+    log.notify();
+    Ok(rows.len())
+}
+
+/// Rows of several partitions as one micro-batch, in Kafka Streams' order: the smallest head timestamp first, ties as a
+/// binary heap has them. Stops where a partition that has more to come (`is_open`) runs out.
+///
+/// Returns, for each partition, the rows taken (their seqs are places in the common order), and for each seq which
+/// partition it is of.
+#[pyfunction]
+fn interleave(mut parts: Vec<PyRefMut<'_, Rows>>, is_open: Vec<bool>, limit: usize) -> (Vec<Rows>, Vec<usize>) {
+    let mut queues: Vec<std::collections::VecDeque<Row>> =
+        parts.iter_mut().map(|part| std::mem::take(&mut part.rows).into()).collect();
+    let head = |queues: &[std::collections::VecDeque<Row>], part: usize| queues[part].front().map_or(0, |row| row.timestamp);
+    let mut heap: Vec<usize> = Vec::new();
+    let push = |heap: &mut Vec<usize>, queues: &[std::collections::VecDeque<Row>], part: usize| {
+        heap.push(part);
+        let mut at = heap.len() - 1;
+        while at > 0 && head(queues, heap[(at - 1) / 2]) > head(queues, part) {
+            heap.swap(at, (at - 1) / 2);
+            at = (at - 1) / 2;
+        }
+    };
+    let mut waits = false;
+    for part in 0..queues.len() {
+        if queues[part].is_empty() {
+            waits |= is_open[part];
+        } else {
+            push(&mut heap, &queues, part);
+        }
+    }
+    let mut taken: Vec<Rows> = queues.iter().map(|_| Rows::default()).collect();
+    let mut owners = Vec::new();
+    while !waits && owners.len() < limit && !heap.is_empty() {
+        let part = heap.swap_remove(0);
+        let (mut at, length) = (0, heap.len());
+        while 2 * at + 1 < length {
+            let mut child = 2 * at + 1;
+            if child + 1 < length && head(&queues, heap[child + 1]) < head(&queues, heap[child]) {
+                child += 1;
+            }
+            if head(&queues, heap[child]) >= head(&queues, heap[at]) {
+                break;
+            }
+            heap.swap(at, child);
+            at = child;
+        }
+        if let Some(mut row) = queues[part].pop_front() {
+            row.order = [order_head(owners.len() as u32, PHASE_RECORD)].into_iter().collect();
+            owners.push(part);
+            taken[part].rows.push(row);
+        }
+        if queues[part].is_empty() {
+            waits = is_open[part];
+        } else {
+            push(&mut heap, &queues, part);
+        }
+    }
+    for (part, queue) in parts.iter_mut().zip(queues) {
+        part.rows = queue.into();
+    }
+    (taken, owners)
+}
+
+/// Puts (new, old) of a table's edge into one value, for a repartition topic: flags, length of new, new, old.
+#[pyfunction]
+fn pack_changes(rows: &mut Rows) {
+    for row in &mut rows.rows {
+        let (new, old) = (row.value.take(), row.old.take());
+        let mut out = BytesMut::new();
+        out.put_u8(u8::from(new.is_some()) | u8::from(old.is_some()) << 1);
+        let new = new.unwrap_or_default();
+        out.put_u32(new.len() as u32);
+        out.put_slice(&new);
+        out.put_slice(&old.unwrap_or_default());
+        row.value = Some(out.freeze());
+    }
+}
+
+/// The inverse of `pack_changes`.
+#[pyfunction]
+fn unpack_changes(rows: &mut Rows) -> PyResult<()> {
+    for row in &mut rows.rows {
+        let packed = row.value.take().unwrap_or_default();
+        let parts = unpacked(&packed);
+        (row.value, row.old) = parts.ok_or_else(|| PyValueError::new_err("expected a packed change, got other bytes"))?;
+    }
+    Ok(())
+}
+
+fn unpacked(packed: &Bytes) -> Option<(Option<Bytes>, Option<Bytes>)> {
+    let flags = *packed.first()?;
+    let length = u32::from_be_bytes(packed.get(1..5)?.try_into().ok()?) as usize;
+    packed.get(5..5 + length)?;
+    let part = |bit: u8, range: std::ops::Range<usize>| (flags & bit != 0).then(|| packed.slice(range));
+    Some((part(1, 5..5 + length), part(2, 5 + length..packed.len())))
+}
+
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(fetch_rows, m)?)?;
+    m.add_function(wrap_pyfunction!(append_rows, m)?)?;
+    m.add_function(wrap_pyfunction!(interleave, m)?)?;
+    m.add_function(wrap_pyfunction!(pack_changes, m)?)?;
+    m.add_function(wrap_pyfunction!(unpack_changes, m)?)
+}
