@@ -70,7 +70,13 @@ class StreamsBuilder:
 
     @overload
     def stream(
-        self, topic: str, *more: str, key: Kind = None, value: Kind = None, name: str | None = None, on_error: Any = "raise"
+        self,
+        topic: str,
+        *more: str,
+        key: Kind = None,
+        value: Kind = None,
+        name: str | None = None,
+        on_error: Any = "raise",
     ) -> Stream[Any, Any]: ...
 
     def stream(
@@ -214,7 +220,7 @@ class StreamsBuilder:
 
     # --- what the operators need ------------------------------------------------------------------------------------
 
-    def add(self, kind: type[N], **fields: Any) -> N:
+    def add(self, kind: type[N], /, **fields: Any) -> N:
         """Add a node.
 
         Args:
@@ -244,13 +250,20 @@ class StreamsBuilder:
         if name is None:
             name = self.names.store(prefix)
         elif name in self._stores:
-            raise TopologyError(f"expected a name of its own for every store, got '{name}' twice - at store=; rename one")
+            raise TopologyError(
+                f"expected a name of its own for every store, got '{name}' twice - at store=; rename one"
+            )
         check_topic_name(name)
         self._stores.add(name)
         return n.StoreSpec(name=name, is_named=given is not None, kind=kind, retention_ms=retention_ms)  # type: ignore[arg-type]
 
     def repartition(
-        self, source: n.Node, name: str, *, partitions: int | None = None, serdes: tuple[Serde[Any], Serde[Any]] | None = None
+        self,
+        source: n.Node,
+        name: str,
+        *,
+        partitions: int | None = None,
+        serdes: tuple[Serde[Any], Serde[Any]] | None = None,
     ) -> n.Repartition:
         """Put a trip through an internal topic behind a node.
 

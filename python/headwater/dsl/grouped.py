@@ -54,7 +54,9 @@ class _Aggregations(Generic[K, V]):
             case _:
                 return self.node.key
 
-    def _add(self, fold: n.Fold, spec: n.StoreSpec, prefix: str, name: str | None, value: Serde[Any]) -> Table[Any, Any]:
+    def _add(
+        self, fold: n.Fold, spec: n.StoreSpec, prefix: str, name: str | None, value: Serde[Any]
+    ) -> Table[Any, Any]:
         given = self._builder.names.given_or_processor(name, prefix)
         source = self.node
         if self._repartitions:
@@ -188,6 +190,11 @@ class GroupedStream(_Aggregations[K, V]):
 class WindowedStream(_Aggregations[K, V]):
     """Records grouped by key and window, made by `GroupedStream.windowed_by`."""
 
+    @property
+    def is_session(self) -> bool:
+        """Whether the windows are sessions, so that `aggregate` needs a merger."""
+        return isinstance(self._window, n.SessionWindows)
+
     def count(self, *, store: str | None = None, name: str | None = None) -> Table[Windowed[K], int]:
         """Number of records of each key and window (records without a value count, records without a key do not).
 
@@ -256,7 +263,7 @@ class GroupedTable(Generic[K, V]):
 
     def _add(self, fold: n.Fold, prefix: str, store: str | None, name: str | None, value: Serde[Any]) -> Table[K, Any]:
         names = self._builder.names
-        spec = self._builder.store(store, prefix)
+        spec = self._builder.store(store, "KTABLE-AGGREGATE-")  # Kafka Streams' prefix for reduce too
         sink = names.suffixed_or_processor(name, "-sink", "KSTREAM-SINK-")
         source = names.suffixed_or_processor(name, "-source", "KSTREAM-SOURCE-")
         given = names.given_or_processor(name, prefix)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from headwater.dsl.tables import GlobalTable, Table
 
 
-def _result(builder: StreamsBuilder, combine: n.Combine, left: n.Node, right: n.Node, value: Any, where: str) -> Serde[Any]:
+def _result(
+    builder: StreamsBuilder, combine: n.Combine, left: n.Node, right: n.Node, value: Any, where: str
+) -> Serde[Any]:
     if combine.kind == "expr":
         return builder.expressions.combined(left.value, right.value, combine.columns)
     return f.returned(combine.fn, value)
@@ -144,7 +146,7 @@ def join_global_table(
     joiner = f.combine_of(combine, where, with_key=with_key)
     node = builder.add(
         n.StreamGlobalTableJoin,
-        name=builder.names.given_or_processor(name, "KSTREAM-JOIN-" if kind == "inner" else "KSTREAM-LEFTJOIN-"),
+        name=builder.names.given_or_processor(name, "KSTREAM-LEFTJOIN-"),  # Kafka Streams' prefix for inner ones too
         inputs=(left.node, right.node),
         key=left.node.key,
         value=_result(builder, joiner, left.node, right.node, value, where),

@@ -43,13 +43,14 @@ class Names:
         return f"{prefix}STATE-STORE-{self._next()}"
 
     def given_or_processor(self, name: str | None, prefix: str) -> str:
-        """The user's name, or a generated one.
+        """The user's name, or a generated one. Burns a number either way.
 
         Args:
             name: What the user gave.
             prefix: What a generated name starts with.
         """
-        return self.take(name) if name is not None else self.processor(prefix)
+        generated = self.processor(prefix)
+        return generated if name is None else self.take(name)
 
     def suffixed_or_processor(self, name: str | None, suffix: str, prefix: str) -> str:
         """The user's name and a suffix, or a generated one. Burns a number either way.
@@ -76,6 +77,8 @@ class Names:
                 f"expected a name of 1 to 249 characters a-z A-Z 0-9 . _ -, got {name!r} - at name=; rename it"
             )
         if name in self._taken:
-            raise TopologyError(f"expected a name of its own for every operator, got '{name}' twice - at name=; rename one")
+            raise TopologyError(
+                f"expected a name of its own for every operator, got '{name}' twice - at name=; rename one"
+            )
         self._taken.add(name)
         return name

@@ -47,7 +47,9 @@ class Stream(Generic[K, V]):
     def __repr__(self) -> str:
         return f"<Stream {self.node.name}: {self.node.key.name}, {self.node.value.name}>"
 
-    def _next(self, kind: type[n.Node], name: str | None, prefix: str, *, changes_key: bool = False, **fields: Any) -> Any:
+    def _next(
+        self, kind: type[n.Node], name: str | None, prefix: str, *, changes_key: bool = False, **fields: Any
+    ) -> Any:
         fields.setdefault("key", self.node.key)
         fields.setdefault("value", self.node.value)
         node = self._builder.add(
@@ -200,7 +202,9 @@ class Stream(Generic[K, V]):
         """
         return self._select(columns, "with_columns", name_, keep=True)
 
-    def _select(self, columns: dict[str, Any], where: str, name: str | None, *, keep: bool) -> Stream[K, dict[str, Any]]:
+    def _select(
+        self, columns: dict[str, Any], where: str, name: str | None, *, keep: bool
+    ) -> Stream[K, dict[str, Any]]:
         named = f.named_expressions(columns, where)
         for column, expr in named:
             self._builder.expressions.check_row_wise(expr, f"{where}({column}=)", self.node.value)
@@ -218,7 +222,9 @@ class Stream(Generic[K, V]):
 
     # --- branching and joining streams ------------------------------------------------------------------------------
 
-    def split(self, *predicates: Predicate[K, V] | Any, default: bool = False, name: str | None = None) -> list[Stream[K, V]]:
+    def split(
+        self, *predicates: Predicate[K, V] | Any, default: bool = False, name: str | None = None
+    ) -> list[Stream[K, V]]:
         """Send each record to the first branch whose predicate accepts it.
 
         Args:
@@ -236,6 +242,7 @@ class Stream(Generic[K, V]):
         branches = []
         for index in range(len(fns) + int(default)):
             suffix = "0" if index == len(fns) else str(index + 1)
+            self._builder.names.processor("KSTREAM-BRANCH-")  # Kafka Streams burns a number a branch
             node = self._builder.add(
                 n.Branch, name=f"{split.node.name}{suffix}", inputs=(split.node,), key=self.node.key,
                 value=self.node.value, index=index,
@@ -265,7 +272,8 @@ class Stream(Generic[K, V]):
         """
         if partitions is not None and partitions < 1:
             raise InvalidArgumentError(f"expected partitions to be 1 or more, got {partitions} - at repartition")
-        given = self._builder.names.given_or_processor(name, "KSTREAM-REPARTITION-")
+        names = self._builder.names
+        given = names.take(name) if name is not None else names.processor("KSTREAM-REPARTITION-")
         return Stream(self._builder, self._builder.repartition(self.node, given, partitions=partitions))
 
     def to(self, topic: str | Topic[K, V], *, name: str | None = None) -> None:
@@ -496,5 +504,3 @@ def check_keys(left: Serde[Any], right: Serde[Any], where: str) -> None:
         f"expected both sides to have the same keys, got {left.name} and {right.name} - at {where}; "
         "use select_key on one side"
     )
-
-

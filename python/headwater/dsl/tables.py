@@ -55,11 +55,7 @@ class Table(Generic[K, V]):
         return f"<Table {self.node.name}: {self.node.key.name}, {self.node.value.name}>"
 
     def _store(self, store: str | None, prefix: str) -> n.StoreSpec | None:
-        if store is None:
-            # Not materialised, but Kafka Streams burns a number all the same.
-            self._builder.names.store(prefix)
-            return None
-        return self._builder.store(store, prefix)
+        return None if store is None else self._builder.store(store, prefix)
 
     def filter(
         self, predicate: Callable[[K, V], Any], *, store: str | None = None, name: str | None = None

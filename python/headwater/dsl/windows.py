@@ -83,14 +83,15 @@ class SessionWindow(Window):
         """Define the sessions.
 
         Args:
-            gap: Largest distance between records of a session.
+            gap: Largest distance between records of a session; ``"0s"`` joins records of the same instant only.
             grace: How long a session that no record can extend any more still admits records.
 
         Raises:
-            InvalidArgumentError: A bare number, or a gap of 0.
+            InvalidArgumentError: A bare number.
         """
         self.spec = n.SessionWindows(
-            gap_ms=_positive(gap, "SessionWindow(gap=)"), grace_ms=parse_duration_ms(grace, "SessionWindow(grace=)")
+            gap_ms=parse_duration_ms(gap, "SessionWindow(gap=)"),
+            grace_ms=parse_duration_ms(grace, "SessionWindow(grace=)"),
         )
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from headwater.topology import describe as _describe
 from headwater.topology import nodes as n
+from headwater.topology import processors as _processors
 
 TABLES = (
     n.TableSource,
@@ -116,6 +118,12 @@ class Topology:
                 members.setdefault(find(-1 - node.id), set()).add(node.id)
         ordered = sorted(members.values(), key=min)
         return [tuple(self.nodes[number] for number in sorted(group)) for group in ordered]
+
+    # --- words ------------------------------------------------------------------------------------------------------
+
+    def describe(self) -> str:
+        """The topology as text, exactly as Kafka Streams describes it."""
+        return _describe.describe(self)
 
     # --- stores -----------------------------------------------------------------------------------------------------
 
