@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from headwater.topology import nodes as n
 from headwater.topology.ordering import SizeTree, hashed
 from headwater.topology.processors import Processor, SubTopology, lower, sub_topologies
 

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 from headwater.topology import describe as _describe
 from headwater.topology import nodes as n
-from headwater.topology import processors as _processors
 
 TABLES = (
     n.TableSource,
