@@ -11,6 +11,8 @@ pub const MAX_DECOMPRESSED_BYTES: usize = 256 << 20;
 
 const XERIAL_MAGIC: &[u8; 8] = b"\x82SNAPPY\0";
 const XERIAL_BLOCK: usize = 32 << 10;
+/// The largest window that a zstd frame may ask us to allocate: that of the highest level any client can choose.
+const ZSTD_WINDOW_LOG: u32 = 27;
 
 /// How the records of a batch are compressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,6 +113,7 @@ impl Codec {
             Self::Gzip => bounded(flate2::read::MultiGzDecoder::new(data), limit).map_err(refused),
             Self::Lz4 => bounded(lz4_flex::frame::FrameDecoder::new(data), limit).map_err(refused),
             Self::Zstd => zstd::stream::read::Decoder::new(data)
+                .and_then(|mut decoder| decoder.window_log_max(ZSTD_WINDOW_LOG).map(|()| decoder))
                 .map_err(|error| error.to_string())
                 .and_then(|decoder| bounded(decoder, limit))
                 .map_err(refused),
@@ -147,6 +150,10 @@ fn unpack(block: &[u8], limit: usize, out: &mut Vec<u8>) -> std::result::Result<
     if length > limit.saturating_sub(out.len()) {
         return Err("more".into());
     }
+    // No element of the format expands its bytes more than 64 times: a larger claim is a lie, not to be allocated for.
+    if length > block.len().saturating_mul(64) {
+        return Err("a length that the data cannot have".into());
+    }
     let start = out.len();
     out.resize(start + length, 0);
     let unpacked = snap::raw::Decoder::new().decompress(block, &mut out[start..]).map_err(|error| error.to_string())?;
@@ -168,6 +175,13 @@ mod tests {
             assert!(matches!(codec.decompress(&packed, (1 << 20) - 1), Err(Error::Compression { .. })), "{codec:?}");
             assert!(codec.decompress(&packed[..packed.len() / 2], 1 << 21).is_err(), "{codec:?}");
         }
+    }
+
+    #[test]
+    fn a_length_that_snappy_cannot_have_is_not_allocated_for() {
+        // 2^28 - 1 bytes, claimed by five.
+        let refused = Codec::Snappy.decompress(&[0xff, 0xff, 0xff, 0x7f, 0], MAX_DECOMPRESSED_BYTES).unwrap_err();
+        assert!(refused.to_string().contains("cannot have"), "{refused}");
     }
 
     #[test]
