@@ -7,6 +7,7 @@ from typing import Any
 from headwater.frames import AggPlan, ValueSchema, agg_plan, decode_frame
 from headwater.runtime.batch import Batch
 from headwater.serdes import Serde
+from headwater.state import split_rows
 from headwater.topology import nodes as n
 
 
@@ -69,3 +70,18 @@ class FinishStep:
         groups = batch.rows.groups(old)
         values = iter(self.plan.frames.finish([group for group in groups if group is not None], self.plan.source))
         return [None if group is None else next(values) for group in groups]
+
+
+class FinishedSerde(Serde[Any]):
+    """Reads what a store with kept rows holds: folds and rows, evaluated to the table's value."""
+
+    def __init__(self, plan: Plan, value: Serde[Any]) -> None:
+        self.plan = plan
+        self.value = value
+        self.name = value.name
+        self.type = value.type
+
+    def deserialize(self, data: bytes) -> Any:
+        """Evaluate one group."""
+        (finished,) = self.plan.frames.finish([split_rows(data)], self.plan.source)
+        return self.value.deserialize(finished)

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import singledispatchmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from headwater.runtime import steps
-from headwater.runtime.aggregations import ArgumentsStep, FinishStep, Plan as AggPlan
 from headwater.runtime.batch import Batch
-from headwater.runtime.expressions import CombineStep, FilterExprStep, SelectStep
 from headwater.runtime.folds import FoldStep, SessionFoldStep
 from headwater.runtime.graph import Kernel, Source, Vector, Vertex, assign_levels
 from headwater.runtime.views import View, view_of
+from headwater.serdes import Serde
 from headwater.state import Task
 from headwater.topology import Topology
 from headwater.topology import nodes as n
+
+if TYPE_CHECKING:
+    from headwater.runtime.aggregations import Plan as AggPlan
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,11 +54,17 @@ class Plan:
         stores: Node id to the index of its store.
         joins: Node id to the index of its join buffer.
         globals: Topic to the global table that it feeds.
-        internal: Repartition topics.
+        internal: Repartition topics that are read.
+        repartitions: Repartition topics that are written.
     """
 
     def __init__(
-        self, topology: Topology, settings: Settings, collect: Collect, trace: Callable[[Batch, n.Node], None] | None
+        self,
+        topology: Topology,
+        settings: Settings,
+        collect: Collect,
+        trace: Callable[[Batch, n.Node], None] | None,
+        nodes: tuple[n.Node, ...] | None = None,
     ) -> None:
         self.topology = topology
         self.settings = settings
@@ -66,15 +74,20 @@ class Plan:
         self.vertices: list[Vertex] = []
         self.sources: dict[str, list[Source]] = {}
         self.internal: dict[str, n.Repartition] = {}
+        self.repartitions: dict[str, n.Repartition] = {}
         self.globals: dict[str, n.GlobalTableSource] = {}
         self.stores: dict[int, int] = {}
         self.joins: dict[int, int] = {}
         self.writers: dict[int, Vertex] = {}
+        self.finishers: dict[int, Serde[Any]] = {}
+        """For tables that keep rows: the serde that evaluates what their stores hold."""
         self._outputs: dict[int, Vertex] = {}
         self._flush_rank = 0
         self.ports: list[list[tuple[Vertex, int, n.Node]]] = []
         """For each segment, where its ports lead and whose serdes describe what leaves."""
-        for node in topology.nodes:
+        self._nodes = topology.nodes if nodes is None else nodes
+        self._members = {node.id for node in self._nodes}
+        for node in self._nodes:
             self._outputs[node.id] = self.lower(node)
         count = assign_levels(self.vertices)
         self.levels: list[list[Vertex]] = [[] for _ in range(count)]
@@ -153,7 +166,7 @@ class Plan:
         Args:
             table: A table node.
         """
-        return view_of(table, lambda node: node.id in self.stores)
+        return view_of(table, lambda node: node.id in self.stores, self.finishers)
 
     def _lookup(self, node: n.Node, flows: n.Node, view: View, parent: Vertex, **rules: bool) -> Kernel:
         stores = [self.stores[table.id] for table in view.stores]
@@ -161,6 +174,35 @@ class Plan:
         kernel.flows = flows
         kernel.reads = [self.writers[store] for store in stores if store in self.writers]
         return kernel
+
+    def spec(self, node_id: int) -> n.StoreSpec:
+        """The store of a table.
+
+        Args:
+            node_id: The table's node.
+        """
+        spec = self.topology.materialized(self.topology.nodes[node_id])
+        assert spec is not None, "a planned store belongs to a materialised table"
+        return spec
+
+    def is_logged(self, node_id: int) -> bool:
+        """Whether a store has a changelog; a global table's topic is its own.
+
+        Args:
+            node_id: The table's node.
+        """
+        is_global = isinstance(self.topology.nodes[node_id], n.GlobalTableSource)
+        return self.spec(node_id).logging and not is_global
+
+    def join_name(self, node_id: int) -> str:
+        """What the changelog of a join's buffer is called.
+
+        Args:
+            node_id: The join's node.
+        """
+        node = self.topology.nodes[node_id]
+        assert isinstance(node, n.StreamStreamJoin)
+        return node.this_store.removesuffix("-store")
 
     def _build_segments(self) -> None:
         for level in range(0, len(self.levels), 2):
@@ -228,8 +270,12 @@ class Plan:
 
     @lower.register
     def _(self, node: n.Filter) -> Vertex:
-        step = FilterExprStep(node) if node.predicate.kind == "expr" else steps.FilterStep(node)
-        return self._vector(node, step)
+        if node.predicate.kind == "expr":
+            # Polars is imported when the first expression is planned.
+            from headwater.runtime.expressions import FilterExprStep
+
+            return self._vector(node, FilterExprStep(node))
+        return self._vector(node, steps.FilterStep(node))
 
     @lower.register
     def _(self, node: n.Map) -> Vertex:
@@ -253,6 +299,8 @@ class Plan:
 
     @lower.register
     def _(self, node: n.Select) -> Vertex:
+        from headwater.runtime.expressions import SelectStep
+
         return self._vector(node, SelectStep(node))
 
     @lower.register
@@ -277,15 +325,19 @@ class Plan:
 
     @lower.register
     def _(self, node: n.Repartition) -> Vertex:
-        parent = self._input(node)
-        if not self.topology.keeps_null_keys(node):
-            parent = self._kernel(node, "drop_null", parent, key=True, value=False, is_counted=False)
-            parent.flows = node.inputs[0]
-        self._vector(node, steps.SinkStep(node, node.topic, self.collect), parent)
-        self.internal[node.topic] = node
+        # One sub-topology ends here and another one starts: a task of one of them has only its side.
+        if node.inputs[0].id in self._members:
+            parent = self._input(node)
+            if not self.topology.keeps_null_keys(node):
+                parent = self._kernel(node, "drop_null", parent, key=True, value=False, is_counted=False)
+                parent.flows = node.inputs[0]
+            self._vector(node, steps.SinkStep(node, node.topic, self.collect), parent)
+            self.repartitions[node.topic] = node
         source = Source(node)
-        self._add(source)
-        self.sources[node.topic] = [source]
+        if any(child.id in self._members for child in self.topology.children(node)):
+            self._add(source)
+            self.internal[node.topic] = node
+            self.sources[node.topic] = [source]
         return source
 
     @lower.register
@@ -352,6 +404,8 @@ class Plan:
         parent = self._input(node)
         agg: AggPlan | None = None
         if isinstance(fold, n.Agg):
+            from headwater.runtime.aggregations import ArgumentsStep, Plan as AggPlan
+
             agg = AggPlan.of(fold, node.inputs[0])
             columns, keeps_rows = agg.columns, agg.keeps_rows
             parent = self._vector(node, ArgumentsStep(agg), parent)
@@ -396,7 +450,12 @@ class Plan:
             if is_user:
                 vertex = self._vector(node, FoldStep(node, self.task, store, is_windowed=window is not None), first)
             vertex = self._aggregate(node, store, vertex, name, _initial(node))
-        return self._vector(node, FinishStep(agg, node), vertex) if agg and keeps_rows else vertex
+        if agg is None or not keeps_rows:
+            return vertex
+        from headwater.runtime.aggregations import FinishedSerde, FinishStep
+
+        self.finishers[node.id] = FinishedSerde(agg, node.value)
+        return self._vector(node, FinishStep(agg, node), vertex)
 
     def _late(self, node: n.StreamAggregate, kernel: Kernel) -> None:
         if node.late_topic is not None:
@@ -422,8 +481,11 @@ class Plan:
         )
         self.joins[node.id] = join
         kernel = self._kernel(node, "stream_join", self._input(node, 0), self._input(node, 1), join=join)
-        step = CombineStep(node) if node.combine.kind == "expr" else steps.PairStep(node)
-        return self._vector(node, step, kernel)
+        if node.combine.kind == "expr":
+            from headwater.runtime.expressions import CombineStep
+
+            return self._vector(node, CombineStep(node), kernel)
+        return self._vector(node, steps.PairStep(node), kernel)
 
     @lower.register
     def _(self, node: n.StreamTableJoin) -> Vertex:
@@ -443,7 +505,11 @@ class Plan:
         return self._vector(node, self._table_joiner(node, view), lookup)
 
     def _table_joiner(self, node: n.StreamTableJoin | n.StreamGlobalTableJoin, view: View) -> Any:
-        return CombineStep(node, view) if node.combine.kind == "expr" else steps.TableJoinStep(node, view)
+        if node.combine.kind == "expr":
+            from headwater.runtime.expressions import CombineStep
+
+            return CombineStep(node, view)
+        return steps.TableJoinStep(node, view)
 
     @lower.register
     def _(self, node: n.TableTableJoin) -> Vertex:

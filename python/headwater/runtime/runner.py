@@ -7,6 +7,7 @@ caller (the application's task or the test driver) says after which source recor
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -51,14 +52,23 @@ class Runner:
         plan: What runs.
     """
 
-    def __init__(self, topology: Topology, settings: Settings, *, traces: bool = False) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        settings: Settings,
+        *,
+        traces: bool = False,
+        nodes: tuple[n.Node, ...] | None = None,
+    ) -> None:
         self._outputs: list[Output] = []
         self._peeks: list[Output] = []
         self._failures: Failures | None = None
-        self.plan = Plan(topology, settings, self._collect, self._trace if traces else None)
+        self.plan = Plan(topology, settings, self._collect, self._trace if traces else None, nodes)
         self.skipped = 0
         self.batches = 0
         self.records = 0
+        self.seconds: dict[str, float] = {}
+        """Time spent in each stage."""
 
     def _collect(self, batch: Batch, topic: str, node: n.Node) -> None:
         self._outputs.append(Output(topic, batch, node))
@@ -90,7 +100,7 @@ class Runner:
             for number, source in enumerate(sources):
                 mine = rows if len(sources) == 1 else rows.fan(number)
                 self._deliver(source, Batch(mine, source.node.key, source.node.value, failures), pending)
-        self.batches += 1
+        self.batches += bool(inputs)
         self._run_levels(pending, marks, failures)
         return self._finish(failures)
 
@@ -116,6 +126,13 @@ class Runner:
         in_folds = sum(step.dropped for step in folds if isinstance(step, SessionFoldStep))
         return self.plan.task.dropped() + in_folds + self.skipped
 
+    def late(self) -> int:
+        """Records that came after their window had closed; part of `dropped`."""
+        segments = range(len(self.plan.ports))
+        in_kernels = sum(late for segment in segments for _, _, late in self.plan.task.node_metrics(segment))
+        folds = [vertex.step for vertex in self.plan.vertices if isinstance(vertex, Vector)]
+        return in_kernels + sum(step.late for step in folds if isinstance(step, SessionFoldStep))
+
     # --- one level after the other ----------------------------------------------------------------------------------
 
     def _run_levels(self, pending: Pending, marks: list[int], failures: Failures, only: int | None = None) -> None:
@@ -123,11 +140,18 @@ class Runner:
             if only is not None and level != only:
                 continue
             if level % 2 == 0:
+                started = time.perf_counter()
                 self._run_segment(level // 2, vertices, pending, marks, failures)
-            else:
-                for vertex in vertices:
-                    if isinstance(vertex, Vector):
-                        self._run_step(vertex, pending, marks, failures)
+                self._spend(f"{level} kernels", started)
+                continue
+            for vertex in vertices:
+                if isinstance(vertex, Vector):
+                    started = time.perf_counter()
+                    self._run_step(vertex, pending, marks, failures)
+                    self._spend(f"{level} {vertex.node.name}", started)
+
+    def _spend(self, stage: str, started: float) -> None:
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
 
     def _run_segment(
         self, segment: int, vertices: list[Vertex], pending: Pending, marks: list[int], failures: Failures

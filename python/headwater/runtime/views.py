@@ -7,7 +7,7 @@ reads the *base* stores, as of the reading row; a `View` turns what it found int
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from headwater.serdes import Serde
@@ -50,21 +50,24 @@ class View:
         return columns
 
 
-def view_of(table: n.Node, is_materialized: Callable[[n.Node], bool]) -> View:
+def view_of(
+    table: n.Node, is_materialized: Callable[[n.Node], bool], finishers: Mapping[int, Serde[Any]]
+) -> View:
     """The view of a table.
 
     Args:
         table: A table node.
         is_materialized: Whether a table node has a store.
+        finishers: Serdes of the stores whose bytes are not simply the table's value.
     """
     if is_materialized(table):
-        return View((table,), (table.value,), lambda key, found: found[0])
+        return View((table,), (finishers.get(table.id, table.value),), lambda key, found: found[0])
     if isinstance(table, n.TableFilter):
-        return _mapped(view_of(table.inputs[0], is_materialized), _filtered(table))
+        return _mapped(view_of(table.inputs[0], is_materialized, finishers), _filtered(table))
     if isinstance(table, n.TableMapValues):
-        return _mapped(view_of(table.inputs[0], is_materialized), _valued(table))
+        return _mapped(view_of(table.inputs[0], is_materialized, finishers), _valued(table))
     if isinstance(table, n.TableTableJoin):
-        return _joined(table, *(view_of(side, is_materialized) for side in table.inputs))
+        return _joined(table, *(view_of(side, is_materialized, finishers) for side in table.inputs))
     raise AssertionError(f"{table.name} is read without a store")
 
 

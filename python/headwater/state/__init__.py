@@ -6,11 +6,13 @@ from headwater._core import (
     Rows,
     Task,
     append_rows,
+    append_rows_to,
     decode_headers,
     encode_headers,
     fetch_rows,
     interleave,
     pack_changes,
+    split_rows,
     unpack_changes,
 )
 
@@ -18,10 +20,12 @@ __all__ = [
     "Rows",
     "Task",
     "append_rows",
+    "append_rows_to",
     "decode_headers",
     "encode_headers",
     "fetch_rows",
     "interleave",
     "pack_changes",
+    "split_rows",
     "unpack_changes",
 ]

@@ -13,11 +13,12 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from headwater.errors import ClosedError, InvalidArgumentError, UnknownTopicError
-from headwater.records import Record, Windowed
+from headwater.records import Record
 from headwater.runtime.app import App
 from headwater.runtime.failures import Coordinates
 from headwater.runtime.runner import Output, Runner
-from headwater.serdes import Serde, SessionWindowedSerde, WindowedSerde, resolve
+from headwater.runtime.stores import decoded_entries, find_store, visible
+from headwater.serdes import Serde, resolve
 from headwater.state import Rows, decode_headers, encode_headers
 from headwater.time import ManualClock
 from headwater.topology import nodes as n
@@ -247,7 +248,7 @@ class TopologyTestDriver:
         """Records dropped and counted so far, as Kafka's ``dropped-records-total``."""
         return self._runner.dropped() + self._dropped_globals
 
-    def store(self, name: str) -> StoreView:
+    def store(self, name: str) -> TestStore:
         """What a store holds.
 
         Args:
@@ -256,12 +257,10 @@ class TopologyTestDriver:
         Raises:
             UnknownTopicError: There is no store of this name.
         """
-        for node_id, index in self._runner.plan.stores.items():
-            node = self._runner.plan.topology.nodes[node_id]
-            spec = getattr(node, "store", None)
-            if spec is not None and spec.name == name:
-                return StoreView(self._runner, node, index)
-        raise UnknownTopicError(f"expected the name of a store, got '{name}' - at TopologyTestDriver.store")
+        found = find_store(self._runner, name)
+        if found is None:
+            raise UnknownTopicError(f"expected the name of a store, got '{name}' - at TopologyTestDriver.store")
+        return TestStore(self._runner, *found)
 
     def advance_wall_clock(self, milliseconds: int) -> None:
         """Move the clock, which stands still otherwise.
@@ -355,8 +354,10 @@ class OutputTopic:
         return not self._records
 
 
-class StoreView:
+class TestStore:
     """The contents of a store, decoded."""
+
+    __test__ = False
 
     def __init__(self, runner: Runner, node: n.Node, index: int) -> None:
         self._runner = runner
@@ -365,18 +366,7 @@ class StoreView:
 
     def items(self) -> list[tuple[Any, Any, int]]:
         """(key, value, timestamp) of every entry, by key bytes and window; keys of windows are `Windowed`."""
-        node = self._node
-        out = []
-        for key, start, end, value, timestamp in self._runner.plan.task.entries(self._index):
-            decoded: Any
-            if isinstance(node.key, SessionWindowedSerde) and isinstance(node, n.StreamAggregate):
-                decoded = Windowed(node.key.inner.deserialize(key), start, end)
-            elif isinstance(node.key, WindowedSerde) and isinstance(node, n.StreamAggregate):
-                decoded = Windowed(node.key.inner.deserialize(key), start, start + node.key.size_ms)
-            else:
-                decoded = node.key.deserialize(key)
-            out.append((decoded, node.value.deserialize(value), timestamp))
-        return out
+        return decoded_entries(self._runner, self._node, self._index)
 
     def get(self, key: Any) -> Any:
         """The value under a key, or None.
@@ -385,7 +375,7 @@ class StoreView:
             key: A key as the table has them.
         """
         found = self._runner.plan.task.get(self._index, self._node.key.serialize(key))
-        return None if found is None else self._node.value.deserialize(found[0])
+        return None if found is None else visible(self._runner, self._node).deserialize(found[0])
 
     def __len__(self) -> int:
         return len(self.items())

@@ -87,6 +87,25 @@ fn append_rows(
     Ok(rows.len())
 }
 
+/// Appends rows to one partition; returns the first one's offset.
+#[pyfunction]
+fn append_rows_to(py: Python<'_>, log: &Log, topic: &str, partition: u32, rows: &Rows) -> PyResult<u64> {
+    let target = log.partition(py, topic, partition)?;
+    let rows = &rows.rows;
+    py.enter(|| -> Result<u64, Failure> {
+        let mut first = None;
+        for chunk in rows.chunks(4096) {
+            let mut builder = wal::BatchBuilder::new();
+            for row in chunk {
+                builder.push(row.timestamp, row.key.as_deref(), row.value.as_deref(), &row.headers);
+            }
+            let (base, _) = wal::append(&target, builder, wal::codec("none"))?;
+            first.get_or_insert(base);
+        }
+        Ok(first.unwrap_or_default())
+    })
+}
+
 /// Rows of several partitions as one micro-batch, in Kafka Streams' order: the smallest head timestamp first, ties as a
 /// binary heap has them. Stops where a partition that has more to come (`is_open`) runs out.
 ///
@@ -184,6 +203,7 @@ fn unpacked(packed: &Bytes) -> Option<(Option<Bytes>, Option<Bytes>)> {
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(fetch_rows, m)?)?;
     m.add_function(wrap_pyfunction!(append_rows, m)?)?;
+    m.add_function(wrap_pyfunction!(append_rows_to, m)?)?;
     m.add_function(wrap_pyfunction!(interleave, m)?)?;
     m.add_function(wrap_pyfunction!(pack_changes, m)?)?;
     m.add_function(wrap_pyfunction!(unpack_changes, m)?)

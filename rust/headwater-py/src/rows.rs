@@ -5,7 +5,8 @@
 
 use bytes::Bytes;
 use headwater_state::row::{OrderKey, PHASE_RECORD, Row, descend, order_head};
-use headwater_state::store::{Argument, split_rows};
+use headwater_state::store::Argument;
+use headwater_state::store::split_rows as split;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyTuple};
@@ -119,7 +120,7 @@ impl Rows {
     /// The folded JSON object and the kept rows of aggregates with kept rows, a row.
     fn groups<'py>(&self, py: Python<'py>, old: bool) -> PyResult<Bound<'py, PyList>> {
         let groups = self.rows.iter().map(|row| {
-            let (folded, rows) = split_rows(if old { row.old.as_ref()? } else { row.value.as_ref()? })?;
+            let (folded, rows) = split(if old { row.old.as_ref()? } else { row.value.as_ref()? })?;
             let rows: Vec<_> = rows.iter().map(|row| PyBytes::new(py, row)).collect();
             Some((PyBytes::new(py, &folded), rows))
         });
@@ -268,4 +269,12 @@ impl Rows {
 /// The order key that a Python stage's emission number `emission` of a row gets.
 pub(crate) fn emitted(order: &OrderKey, emission: u32) -> OrderKey {
     descend(order, emission)
+}
+
+/// Splits a visible aggregate with kept rows into its folded JSON object and the rows.
+#[pyfunction]
+pub(crate) fn split_rows<'py>(py: Python<'py>, visible: &[u8]) -> PyResult<(Bound<'py, PyBytes>, Vec<Bound<'py, PyBytes>>)> {
+    let (folded, rows) = split(&Bytes::copy_from_slice(visible))
+        .ok_or_else(|| PyValueError::new_err("expected an aggregate with kept rows, got other bytes"))?;
+    Ok((PyBytes::new(py, &folded), rows.iter().map(|row| PyBytes::new(py, row)).collect()))
 }

@@ -487,6 +487,7 @@ fn decode_headers(encoded: &[u8]) -> PyResult<Vec<(String, Option<Vec<u8>>)>> {
 
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Rows>()?;
+    m.add_function(wrap_pyfunction!(crate::rows::split_rows, m)?)?;
     m.add_class::<Task>()?;
     m.add_function(wrap_pyfunction!(encode_headers, m)?)?;
     m.add_function(wrap_pyfunction!(decode_headers, m)?)

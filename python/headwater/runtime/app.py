@@ -1,0 +1,480 @@
+"""`App`: a topology and where it runs.
+
+Making an app opens nothing. `run` opens the broker (or takes an open one), creates the topics that are missing, makes a
+task for every sub-topology and partition, and lets worker threads step them until it is told to stop. Tasks share
+nothing but the log; each commits by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, Literal
+
+
+from headwater.dsl import StreamsBuilder
+from headwater.errors import ClosedError, InvalidArgumentError, TopologyError, UnknownTopicError
+from headwater.log import Broker
+from headwater.log import open as open_broker
+from headwater.runtime.metrics import Metrics, Progress, collect
+from headwater.runtime.plan import Settings
+from headwater.runtime.stores import StoreView
+from headwater.runtime.task import StreamTask
+from headwater.time import Duration, parse_duration_ms
+from headwater.topics import check_topic_name
+from headwater.topology import Topology
+from headwater.topology import nodes as n
+
+_LOGGER = logging.getLogger("headwater")
+_IDLE_SECONDS = 0.05
+_SIZES = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
+
+
+class App(StreamsBuilder):
+    """A stream processing application.
+
+    Example:
+        >>> app = App("words", broker="memory:")
+        >>> app.stream("words", key=str, value=str).group_by(lambda k, v: v).count().to_stream().to("counts")
+        >>> print(app.describe())
+    """
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - Kafka Streams' word
+        *,
+        broker: str | Broker = "memory:",
+        cache: str = "10MB",
+        commit_interval: Duration = "100ms",
+        batch_size: int = 10_000,
+        threads: int | None = None,
+        compatibility: Literal["kafka"] | None = None,
+    ) -> None:
+        """Define an application; nothing is opened.
+
+        Args:
+            id: Application id: the consumer group, and the prefix of internal topics.
+            broker: A directory, ``"memory:"``, ``"kafka://host:9092"``, or a broker that is open already.
+            cache: ``"0"`` forwards every update of a table; any other size lets updates of a key between two commits
+                be forwarded as one.
+            commit_interval: How often caches are flushed and positions committed while records keep coming.
+            batch_size: Largest number of records of a micro-batch.
+            threads: Worker threads; the number of cores if not given.
+            compatibility: ``"kafka"`` does what Kafka Streams does even where headwater deliberately differs.
+
+        Raises:
+            InvalidArgumentError: An illegal id or setting.
+        """
+        from headwater.runtime.typing import PolarsTypes
+
+        super().__init__(expressions=PolarsTypes())
+        self.id = check_topic_name(id)
+        self._broker = broker
+        self._is_cached = _size(cache) > 0
+        self._commit_seconds = parse_duration_ms(commit_interval, "App(commit_interval=)") / 1000
+        if batch_size < 1:
+            raise InvalidArgumentError(f"expected batch_size to be 1 or more, got {batch_size} - at App")
+        self._batch_size = batch_size
+        self._threads = threads
+        if compatibility not in (None, "kafka"):
+            raise InvalidArgumentError(f'expected compatibility=None or "kafka", got {compatibility!r} - at App')
+        self._compatibility = compatibility
+        self._tasks: list[StreamTask] = []
+        self._running = False
+        self._started = 0.0
+        self._stop = threading.Event()
+        self._last: Metrics | None = None
+
+    # --- looking at it ----------------------------------------------------------------------------------------------
+
+    @property
+    def topology(self) -> Topology:
+        """The topology so far."""
+        return self.build()
+
+    def describe(self, *, verbose: bool = False) -> str:
+        """The topology in Kafka Streams' words.
+
+        Args:
+            verbose: Also say how it is executed.
+        """
+        return self.topology.describe(verbose=verbose)
+
+    def mermaid(self) -> str:
+        """The topology as a Mermaid flowchart."""
+        return self.topology.mermaid()
+
+    def settings(self, *, logged: bool = False) -> Settings:
+        """What the planner needs of this application.
+
+        Args:
+            logged: Whether stores have changelogs.
+        """
+        return Settings(
+            is_cached=self._is_cached, is_compatible=self._compatibility == "kafka", is_logged=logged
+        )
+
+    def policies(self) -> dict[str, Any]:
+        """The `on_error` of every source topic."""
+        policies: dict[str, Any] = {}
+        for node in self.topology.nodes:
+            if isinstance(node, n.StreamSource):
+                policies.update(dict.fromkeys(node.topics, node.on_error))
+            elif isinstance(node, n.TableSource):
+                policies[node.topic] = node.on_error
+        return policies
+
+    def metrics(self) -> Metrics:
+        """What the application has done in the present run, or in the last one."""
+        if self._tasks:
+            self._last = collect(self._tasks, time.monotonic() - self._started)
+        return self._last or collect([], 0.0)
+
+    def store(self, name: str) -> StoreView:
+        """A store of the running application, to read.
+
+        Args:
+            name: Name of the store (`store=` of the operator).
+
+        Returns:
+            A view of all partitions; it shows what the tasks have processed so far.
+
+        Raises:
+            ClosedError: The application is not running.
+            UnknownTopicError: There is no store of this name.
+        """
+        if not self._tasks:
+            raise ClosedError(f"expected a running application, got a stopped one - at store('{name}'); call run() first")
+        view = StoreView(self._tasks, name)
+        if not view.exists:
+            names = ", ".join(self.topology.store_names)
+            raise UnknownTopicError(f"expected the name of a store ({names}), got '{name}' - at App.store")
+        return view
+
+    # --- running it -------------------------------------------------------------------------------------------------
+
+    def run(
+        self,
+        *,
+        until: Literal["caught_up"] | None = None,
+        close_windows: bool = False,
+        progress: bool | None = None,
+    ) -> Metrics:
+        """Run until interrupted, or until the input there is now has been processed.
+
+        Ctrl-C finishes the present batch, commits and returns; a second one leaves at once, with exit status 130.
+
+        Args:
+            until: ``"caught_up"`` processes what the source topics hold when this is called, drains internal topics, and
+                returns.
+            close_windows: Treat the input as complete: what still waits in joins is emitted. Only with `until`.
+            progress: Show records/s and lag on standard error; by default if that is a terminal.
+
+        Returns:
+            What was done.
+
+        Raises:
+            ProcessingError: A function of yours raised; everything before the record is committed.
+            SerdeError: A record does not decode, and its source says ``on_error="raise"``.
+            TopologyChangedError: Another topology wrote the state of this application.
+            UnknownTopicError: A source topic does not exist.
+            InvalidArgumentError: Running already.
+        """
+        if close_windows and until is None:
+            raise InvalidArgumentError('expected close_windows=True with until="caught_up", got it alone - at run')
+        if self._running:
+            raise InvalidArgumentError("expected an application that is not running, got a second run() - at App.run; stop it first")
+        self._running = True
+        self._stop.clear()
+        opened = not isinstance(self._broker, Broker)
+        try:
+            broker = open_broker(self._broker) if isinstance(self._broker, str) else self._broker
+            try:
+                with _Interrupts(self._stop):
+                    self._run(broker, until == "caught_up", close_windows, progress)
+                return self.metrics()
+            finally:
+                if self._tasks:
+                    self._last = collect(self._tasks, time.monotonic() - self._started)
+                self._tasks = []
+                if opened:
+                    broker.close()
+        finally:
+            self._running = False
+
+    async def run_async(self, **options: Any) -> Metrics:
+        """Run without blocking the event loop; cancelling stops the application.
+
+        Args:
+            **options: As for `run`.
+        """
+        work = asyncio.get_running_loop().run_in_executor(None, lambda: self.run(**options))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            self.stop()
+            await work
+            raise
+
+    def stop(self) -> None:
+        """Let `run` finish its batch, commit and return; from any thread."""
+        self._stop.set()
+
+    def reset(self) -> None:
+        """Forget the application's state and positions: the next run starts over. Output topics stay as they are.
+
+        Raises:
+            InvalidArgumentError: Running.
+        """
+        if self._running:
+            raise InvalidArgumentError("expected a stopped application, got a running one - at App.reset; stop it first")
+        opened = not isinstance(self._broker, Broker)
+        broker = open_broker(self._broker) if isinstance(self._broker, str) else self._broker
+        try:
+            if self.id in broker.groups():
+                broker.delete_group(self.id)
+            for name in broker.topics():
+                if name.startswith(f"{self.id}-") and name.endswith(("-changelog", "-repartition")):
+                    broker.delete_topic(name)
+        finally:
+            if opened:
+                broker.close()
+
+    def _run(self, broker: Broker, replays: bool, closes: bool, progress: bool | None) -> None:  # noqa: FBT001
+        self._started = time.monotonic()
+        self._tasks = self._make_tasks(broker)
+        shows = sys.stderr.isatty() if progress is None else progress
+        with Progress(self._tasks, self._started, shows):
+            if replays:
+                self._replay(closes)
+            else:
+                self._serve()
+
+    def _serve(self) -> None:
+        threads = min(self._threads or _cores(), max(1, len(self._tasks)))
+        if threads == 1:
+            _Worker(self._tasks, self._stop, self._commit_seconds).run()
+            return
+        workers = [
+            _Worker(self._tasks[number::threads], self._stop, self._commit_seconds) for number in range(threads)
+        ]
+        _in_threads([worker.run for worker in workers], self._stop)
+        for worker in workers:
+            if worker.error is not None:
+                raise worker.error
+
+    def _replay(self, closes: bool) -> None:  # noqa: FBT001
+        ends = {id(task): task.ends() for task in self._tasks}
+        # Sub-topologies in order: what one writes for the next is complete before the next one's end is taken.
+        for number in sorted({int(task.name.partition("_")[0]) for task in self._tasks}):
+            group = [task for task in self._tasks if task.name.startswith(f"{number}_")]
+            for task in group:
+                internal = {place: end for place, end in task.ends().items() if place[0] in task.runner.plan.internal}
+                ends[id(task)].update(internal)
+            work = [_Replay(task, ends[id(task)], closes, self._stop, self._commit_seconds).run for task in group]
+            errors = _in_threads(work, self._stop, limit=self._threads or _cores())
+            if errors:
+                raise errors[0]
+            if self._stop.is_set():
+                return
+
+    # --- tasks and topics -------------------------------------------------------------------------------------------
+
+    def _make_tasks(self, broker: Broker) -> list[StreamTask]:
+        topology = self.topology
+        if not topology.nodes:
+            raise TopologyError("expected a topology, got an empty one - at run; start with app.stream() or app.table()")
+        names = {
+            node.topic: f"{self.id}-{node.topic}" for node in topology.nodes if isinstance(node, n.Repartition)
+        }
+        policies = self.policies()
+        tasks: list[StreamTask] = []
+        widths: dict[int, int] = {}
+        groups = topology.sub_topologies()
+        for number, nodes in enumerate(groups):
+            if all(isinstance(node, n.GlobalTableSource) for node in nodes):
+                continue
+            widths[number] = self._prepare_topics(broker, topology, nodes, names)
+        for number, nodes in enumerate(groups):
+            if number not in widths:
+                continue
+            for partition in range(widths[number]):
+                tasks.append(
+                    StreamTask(
+                        self.id, number, partition, nodes, topology, self.settings(logged=True), broker, names, policies,
+                        batch_size=self._batch_size,
+                    )  # fmt: skip
+                )
+        return tasks
+
+    def _prepare_topics(
+        self, broker: Broker, topology: Topology, nodes: tuple[n.Node, ...], names: dict[str, str]
+    ) -> int:
+        members = {node.id for node in nodes}
+        counts: dict[str, int] = {}
+        for node in nodes:
+            if isinstance(node, n.Repartition) and node.inputs[0].id not in members:
+                counts[names[node.topic]] = broker.topic(names[node.topic]).partitions
+            elif isinstance(node, n.StreamSource | n.TableSource):
+                for topic in node.topics if isinstance(node, n.StreamSource) else (node.topic,):
+                    counts[topic] = broker.topic(topic).partitions
+            elif isinstance(node, n.GlobalTableSource):
+                broker.topic(node.topic)
+        joined = [node for node in nodes if isinstance(node, n.StreamStreamJoin | n.StreamTableJoin | n.TableTableJoin)]
+        if joined and len(set(counts.values())) > 1:
+            shown = ", ".join(f"'{topic}' has {count}" for topic, count in sorted(counts.items()))
+            raise TopologyError(
+                f"expected topics of one join to have as many partitions each, got {shown} - at {joined[0].name}; "
+                "put .repartition(partitions=...) in front of one"
+            )
+        width = max(counts.values(), default=1)
+        known = set(broker.topics())
+
+        def ensure(name: str, partitions: int, **settings: Any) -> None:
+            if name not in known:
+                broker.create_topic(name, partitions=partitions, **settings)
+                known.add(name)
+
+        for node in nodes:
+            if isinstance(node, n.Repartition) and node.inputs[0].id in members:
+                ensure(names[node.topic], node.partitions or width)
+            elif isinstance(node, n.Sink):
+                ensure(node.topic, width)
+                broker.remember_serdes(node.topic, key=node.inputs[0].key, value=node.inputs[0].value)
+            elif isinstance(node, n.StreamStreamJoin):
+                ensure(f"{self.id}-{node.this_store.removesuffix('-store')}-changelog", width)
+            elif isinstance(node, n.StreamAggregate) and node.late_topic is not None:
+                ensure(node.late_topic, width)
+                broker.remember_serdes(node.late_topic, key=node.inputs[0].key, value=node.inputs[0].value)
+            store = topology.materialized(node)
+            if store is not None and store.logging and not isinstance(node, n.GlobalTableSource):
+                ensure(f"{self.id}-{store.name}-changelog", width)
+        return width
+
+
+class _Worker:
+    """Steps its tasks in turn until it is told to stop."""
+
+    def __init__(self, tasks: list[StreamTask], stop: threading.Event, commit_seconds: float) -> None:
+        self.tasks = tasks
+        self.stop = stop
+        self.commit_seconds = commit_seconds
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        committed = time.monotonic()
+        while not self.stop.is_set():
+            done = sum(task.step() for task in self.tasks)
+            if not done or time.monotonic() - committed >= self.commit_seconds:
+                for task in self.tasks:
+                    task.commit()
+                committed = time.monotonic()
+            if not done:
+                self.wait()
+        for task in self.tasks:
+            task.commit()
+
+    def wait(self) -> None:
+        """Wait for records, but not for long: a repartition topic of another worker may be it."""
+        if self.tasks and self.tasks[0].wait(_IDLE_SECONDS):
+            return
+        if not self.tasks:
+            self.stop.wait(_IDLE_SECONDS)
+
+
+class _Replay:
+    """Steps one task until it has processed what its sources held at the beginning."""
+
+    def __init__(
+        self, task: StreamTask, ends: dict[tuple[str, int], int], closes: bool, stop: threading.Event, commit: float  # noqa: FBT001
+    ) -> None:  # fmt: skip
+        self.task = task
+        self.ends = ends
+        self.closes = closes
+        self.stop = stop
+        self.commit_seconds = commit
+
+    def run(self) -> None:
+        committed = time.monotonic()
+        while not self.stop.is_set() and self.task.step(self.ends):
+            if time.monotonic() - committed >= self.commit_seconds:
+                self.task.commit()
+                committed = time.monotonic()
+        if self.closes and not self.stop.is_set():
+            self.task.close_windows()
+        self.task.commit()
+
+
+def _in_threads(work: list[Callable[[], None]], stop: threading.Event, limit: int | None = None) -> list[BaseException]:
+    """Run functions in threads; the first error stops the others and is returned."""
+    errors: list[BaseException] = []
+    if len(work) == 1:
+        work[0]()
+        return errors
+    waiting = list(work)
+    lock = threading.Lock()
+
+    def take() -> None:
+        while True:
+            with lock:
+                if not waiting or errors:
+                    return
+                function = waiting.pop(0)
+            try:
+                function()
+            except BaseException as error:
+                errors.append(error)
+                stop.set()
+                return
+
+    threads = [threading.Thread(target=take, name=f"headwater-{i}", daemon=True) for i in range(min(len(work), limit or len(work)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(0.1)
+    return errors
+
+
+class _Interrupts:
+    """Ctrl-C sets the stop flag; a second one leaves at once. Only in the main thread, where signals arrive."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        self._before: Any = None
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._stop.is_set():
+            raise SystemExit(130)
+        _LOGGER.info("stopping: finishing the batch and committing; interrupt again to leave at once")
+        self._stop.set()
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+
+def _cores() -> int:
+    import os
+
+    return os.cpu_count() or 1
+
+
+def _size(text: str) -> int:
+    number = text.rstrip("BKMG") if isinstance(text, str) else ""
+    unit = text[len(number) :] if isinstance(text, str) else ""
+    if not number.strip().isdigit() or unit not in _SIZES:
+        raise InvalidArgumentError(f'expected a size such as "10MB" or "0", got {text!r} - at App(cache=)')
+    return int(number) * _SIZES[unit]
+
+

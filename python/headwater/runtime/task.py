@@ -1,0 +1,354 @@
+"""A task of an application: one sub-topology and one partition number, with its own stores.
+
+It takes what its source partitions offer in Kafka Streams' order, runs it as a micro-batch, writes the outputs, and now
+and then commits: outputs and changelogs durable first, then one batch of offsets and checkpoint. A task that fails
+keeps the records before the failing one, commits them, and raises.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from headwater.errors import TopologyChangedError
+from headwater.log import Broker
+from headwater.runtime.checkpoint import Checkpoint
+from headwater.runtime.failures import Coordinates
+from headwater.runtime.fingerprint import fingerprint
+from headwater.runtime.plan import Settings
+from headwater.runtime.runner import Output, Result, Runner
+from headwater.serdes import SessionWindowedSerde, WindowedSerde
+from headwater.state import Rows, append_rows, append_rows_to, fetch_rows, interleave, pack_changes, unpack_changes
+from headwater.topology import Topology
+from headwater.topology import nodes as n
+
+FETCH_BYTES = 4 << 20
+"""How much is read from a partition at once."""
+
+Place = tuple[str, int]
+"""Topic and partition."""
+
+
+class Partition:
+    """One source partition: what has been read of it and what has been processed."""
+
+    def __init__(self, topic: str, number: int, *, is_repartition: bool, carries_changes: bool) -> None:
+        self.topic = topic
+        self.number = number
+        self.is_repartition = is_repartition
+        self.carries_changes = carries_changes
+        self.position = 0
+        self.fetched = 0
+        self.rows = Rows()
+        self.offsets: list[int] = []
+
+
+class StreamTask:
+    """See the module.
+
+    Attributes:
+        name: ``<sub-topology>_<partition>``, as Kafka Streams names tasks.
+        lock: Held while the task runs, and by whoever reads its stores.
+    """
+
+    def __init__(
+        self,
+        group: str,
+        number: int,
+        partition: int,
+        nodes: tuple[n.Node, ...],
+        topology: Topology,
+        settings: Settings,
+        broker: Broker,
+        topic_names: dict[str, str],
+        policies: dict[str, Any],
+        *,
+        batch_size: int,
+    ) -> None:
+        self.group = group
+        self.name = f"{number}_{partition}"
+        self.partition = partition
+        self.broker = broker
+        self.batch_size = batch_size
+        self.lock = threading.RLock()
+        self._log = broker._shared.core
+        self._names = topic_names
+        self._policies = policies
+        self._counts: dict[str, int] = {}
+        self._runner = Runner(topology, settings, nodes=nodes)
+        self._checkpoint = Checkpoint()
+        self._nodes = {node.name: fingerprint(node) for node in nodes}
+        self.is_dirty = False
+        self.records_out = 0
+        plan = self._runner.plan
+        self.partitions = [
+            Partition(
+                topic,
+                partition,
+                is_repartition=topic in plan.internal,
+                carries_changes=topic in plan.internal and plan.internal[topic].carries_changes,
+            )
+            for topic in plan.sources
+            if partition < self._count(topic)
+        ]
+        self._load()
+
+    @property
+    def runner(self) -> Runner:
+        """What runs the batches."""
+        return self._runner
+
+    def _topic(self, name: str) -> str:
+        return self._names.get(name, name)
+
+    def _count(self, topic: str) -> int:
+        return int(self._log.topic(self._topic(topic))[0])
+
+    # --- start ------------------------------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        committed = {
+            (topic, partition): (offset, metadata)
+            for topic, partition, offset, metadata in self._log.fetch_offsets(self.group)
+        }
+        text = ""
+        for source in self.partitions:
+            place = (self._topic(source.topic), source.number)
+            start, _, _ = self._log.watermarks(*place)
+            source.position, metadata = committed.get(place, (start, ""))
+            source.fetched = source.position
+            text = text or metadata
+        self._checkpoint = Checkpoint.decode(text)
+        self._check_fingerprint()
+        self._restore()
+        self._load_globals()
+
+    def _check_fingerprint(self) -> None:
+        before = self._checkpoint.nodes
+        if not before or before == self._nodes:
+            return
+        changed = sorted(
+            name for name in before.keys() | self._nodes.keys() if before.get(name) != self._nodes.get(name)
+        )
+        raise TopologyChangedError(
+            f"expected the topology that wrote the state of application '{self.group}', got another one - at node "
+            f"{', '.join(changed)}; call app.reset() to start over, or choose another application id"
+        )
+
+    def _changelogs(self) -> list[tuple[str, int, bool]]:
+        """(store name, index, whether it is a join's buffer) of everything that is logged."""
+        plan = self._runner.plan
+        stores = [(plan.spec(node_id).name, index, False) for node_id, index in plan.stores.items() if plan.is_logged(node_id)]
+        joins = [(plan.join_name(node_id), index, True) for node_id, index in plan.joins.items()]
+        return stores + joins
+
+    def _changelog(self, store: str) -> str:
+        return f"{self.group}-{store}-changelog"
+
+    def _restore(self) -> None:
+        task = self._runner.plan.task
+        for store, index, is_join in self._changelogs():
+            for part in self._checkpoint.changelogs.get(store, ()):
+                offset = part.start
+                while offset < part.end:
+                    following, offsets, rows = fetch_rows(self._log, self._changelog(store), self.partition, offset, FETCH_BYTES)
+                    if following == offset:
+                        break
+                    beyond = sum(1 for record in offsets if record >= part.end)
+                    if beyond:
+                        rows = rows.head(len(offsets) - beyond)
+                    (task.restore_join if is_join else task.restore)(index, rows)
+                    offset = following
+            if is_join:
+                clocks = self._checkpoint.joins.get(store)
+                if clocks is not None:
+                    task.set_join_clocks(index, list(clocks))
+            elif store in self._checkpoint.clocks:
+                task.set_clocks(index, *self._checkpoint.clocks[store])
+        task.end_batch()
+
+    def _load_globals(self) -> None:
+        self._global_positions: dict[Place, int] = {}
+        for topic in self._runner.plan.globals:
+            for partition in range(self._count(topic)):
+                self._global_positions[(topic, partition)] = self._log.watermarks(self._topic(topic), partition)[0]
+        self.update_globals()
+
+    def update_globals(self) -> None:
+        """Apply what global tables' topics have gained."""
+        plan = self._runner.plan
+        for (topic, partition), position in self._global_positions.items():
+            index = plan.stores[plan.globals[topic].id]
+            while True:
+                following, offsets, rows = fetch_rows(self._log, self._topic(topic), partition, position, FETCH_BYTES)
+                if following == position:
+                    break
+                for key, value, timestamp in zip(rows.keys(), rows.values(), rows.timestamps(), strict=True):
+                    if key is None:
+                        self._runner.skipped += 1
+                    else:
+                        plan.task.put(index, key, value, timestamp)
+                position = following
+            self._global_positions[(topic, partition)] = position
+
+    # --- run --------------------------------------------------------------------------------------------------------
+
+    def ends(self) -> dict[Place, int]:
+        """The end offset of every source partition now."""
+        return {
+            (source.topic, source.number): self._log.watermarks(self._topic(source.topic), source.number)[1]
+            for source in self.partitions
+        }
+
+    def lag(self) -> int:
+        """Records that the sources have and the task has not processed."""
+        ends = self.ends()
+        return sum(max(0, ends[source.topic, source.number] - source.position) for source in self.partitions)
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until a source partition has more.
+
+        Args:
+            seconds: How long at most.
+
+        Returns:
+            Whether there is something.
+        """
+        places = [(self._topic(source.topic), source.number, source.fetched) for source in self.partitions]
+        return bool(self._log.wait(places, seconds))
+
+    def step(self, ends: dict[Place, int] | None = None) -> int:
+        """Process one micro-batch.
+
+        Args:
+            ends: Offsets up to which records count, for a replay; None for all there is.
+
+        Returns:
+            Number of records processed; 0 if there was nothing to do.
+        """
+        with self.lock:
+            if self._runner.plan.globals:
+                self.update_globals()
+            limits = ends or {}
+            is_open = [self._fill(source, limits.get((source.topic, source.number))) for source in self.partitions]
+            parts = [source.rows for source in self.partitions]
+            if len(parts) == 1 and len(parts[0]) <= self.batch_size:
+                taken, owners = [parts[0]], [0] * len(parts[0])
+                self.partitions[0].rows = Rows()
+            else:
+                taken, owners = interleave(parts, is_open, self.batch_size)
+            if not owners:
+                return 0
+            has_more = any(len(source.rows) for source in self.partitions) or any(is_open)
+            self._process(taken, owners, [] if has_more else [len(owners) - 1])
+            return len(owners)
+
+    def _fill(self, source: Partition, limit: int | None) -> bool:
+        """Read ahead; returns whether more is known to come."""
+        end = self._log.watermarks(self._topic(source.topic), source.number)[1]
+        if limit is not None:
+            end = min(end, limit)
+        if not len(source.rows) and source.fetched < end:
+            following, offsets, rows = fetch_rows(
+                self._log, self._topic(source.topic), source.number, source.fetched, FETCH_BYTES
+            )
+            if limit is not None and following > limit:
+                inside = sum(1 for offset in offsets if offset < limit)
+                rows, offsets, following = rows.head(inside), offsets[:inside], limit
+            if source.carries_changes:
+                unpack_changes(rows)
+            source.rows, source.offsets, source.fetched = rows, offsets, following
+            if not offsets:
+                source.position = following
+        return source.fetched < end
+
+    def _process(self, taken: list[Rows], owners: list[int], marks: list[int]) -> Result:
+        # The k-th row of a part in this batch is the k-th of the part's remaining offsets.
+        counts = [len(rows) for rows in taken]
+        firsts = [source.offsets[:count] for source, count in zip(self.partitions, counts, strict=True)]
+
+        def locate(seq: int) -> Coordinates:
+            part = owners[seq]
+            rank = sum(1 for owner in owners[:seq] if owner == part)
+            source = self.partitions[part]
+            key, value = taken[part].keys()[rank], taken[part].values()[rank]
+            return Coordinates(self._topic(source.topic), source.number, firsts[part][rank], key, value)
+
+        inputs = {source.topic: rows for source, rows in zip(self.partitions, taken, strict=True) if len(rows)}
+        result = self._runner.process(inputs, marks, locate, lambda topic: self._policies.get(topic, "raise"))
+        self._write(result.outputs)
+        self._divert(result, locate)
+        limit = result.failures.limit
+        for part, source in enumerate(self.partitions):
+            done = counts[part] if limit is None else sum(1 for owner in owners[:limit] if owner == part)
+            if done:
+                source.position = firsts[part][done - 1] + 1
+            source.offsets = source.offsets[counts[part] :]
+            if not source.offsets and limit is None:
+                source.position = source.fetched
+        self.is_dirty = True
+        if result.failures.error is not None:
+            self.commit()
+            raise result.failures.error
+        return result
+
+    def _write(self, outputs: list[Output]) -> None:
+        for topic, batch, node in outputs:
+            rows = batch.rows
+            if not len(rows):
+                continue
+            name = self._topic(topic)
+            if topic in self._runner.plan.repartitions and self._runner.plan.repartitions[topic].carries_changes:
+                pack_changes(rows)
+            if name not in self._counts:
+                self._counts[name] = int(self._log.topic(name)[0])
+            suffix = 8 if isinstance(batch.key, WindowedSerde) else 16 if isinstance(batch.key, SessionWindowedSerde) else 0
+            self.records_out += append_rows(self._log, name, self._counts[name], rows, suffix, self.partition)
+
+    def _divert(self, result: Result, locate: Any) -> None:
+        for topic, seq in result.failures.diverted:
+            at = locate(seq)
+            rows = Rows.source([0], [at.key], [at.value], [0], [b""])
+            append_rows(self._log, topic, int(self._log.topic(topic)[0]), rows, 0, self.partition)
+
+    def close_windows(self) -> None:
+        """Emit what still waits: the input is complete."""
+        with self.lock:
+            self._write(self._runner.close(0).outputs)
+            self.is_dirty = True
+
+    # --- commit -----------------------------------------------------------------------------------------------------
+
+    def commit(self) -> None:
+        """Make everything processed so far count: flush caches, write changelogs, sync, then the offsets."""
+        with self.lock:
+            if not self.is_dirty:
+                return
+            empty: dict[str, Rows] = {}
+            flushed = self._runner.process(empty, [0], lambda seq: Coordinates("", 0, 0, None, None))
+            self._write(flushed.outputs)
+            if flushed.failures.error is not None:
+                raise flushed.failures.error
+            task = self._runner.plan.task
+            checkpoint = self._checkpoint
+            for store, index, is_join in self._changelogs():
+                rows = task.take_join_changes(index) if is_join else task.take_changes(index)
+                if len(rows):
+                    name = self._changelog(store)
+                    # Only this task writes its partition of the changelog, so the rows lie one behind the other.
+                    start = append_rows_to(self._log, name, self.partition, rows)
+                    checkpoint.wrote(store, start, start + len(rows))
+                if is_join:
+                    checkpoint.joins[store] = tuple(task.join_clocks(index))
+                else:
+                    checkpoint.clocks[store] = task.clocks(index)
+            checkpoint.nodes = self._nodes
+            self._log.sync()
+            text = checkpoint.encode()
+            offsets = [
+                (self._topic(source.topic), source.number, source.position, text if first == 0 else "")
+                for first, source in enumerate(self.partitions)
+            ]
+            if offsets:
+                self._log.commit_offsets(self.group, offsets)
+            self.is_dirty = False
