@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use headwater_log::{Error, Kind};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -19,24 +20,69 @@ mod classes {
 pub(crate) use classes::*;
 
 /// An error of the core on its way to Python.
-pub(crate) struct Failure(pub(crate) Arc<crate::standin::Error>);
+pub(crate) struct Failure(pub(crate) Arc<Error>);
 
-impl From<crate::standin::Error> for Failure {
-    fn from(error: crate::standin::Error) -> Self {
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
         Self(Arc::new(error))
     }
 }
 
 impl From<Failure> for PyErr {
     fn from(Failure(error): Failure) -> Self {
+        let message = error.to_string();
+        let raised = match error.kind() {
+            Kind::Invalid => InvalidArgumentError::new_err(message),
+            Kind::NotFound => UnknownTopicError::new_err(message),
+            Kind::OutOfRange => OffsetOutOfRangeError::new_err(message),
+            Kind::Corrupt => CorruptLogError::new_err(message),
+            Kind::Io => StorageError::new_err(message),
+            Kind::Closed => ClosedError::new_err(message),
+            Kind::Locked => LockedError::new_err(message),
+        };
+        Python::attach(|py| match place(&error) {
+            Some((topic, partition, offset)) => at(py, raised, topic, partition, offset),
+            None => raised,
+        })
+        .map_path(&error)
+    }
+}
+
+/// The place that an error speaks of.
+fn place(error: &Error) -> Option<(&str, Option<u32>, Option<u64>)> {
+    match error {
+        Error::UnknownTopic { topic } => Some((topic, None, None)),
+        Error::UnknownPartition { topic, partition, .. } | Error::Poisoned { topic, partition, .. } => {
+            Some((topic, Some(*partition), None))
+        }
+        Error::OffsetOutOfRange { topic, partition, offset, .. } | Error::Corrupt { topic, partition, offset, .. } => {
+            Some((topic, Some(*partition), Some(*offset)))
+        }
+        _ => None,
+    }
+}
+
+trait MapPath {
+    fn map_path(self, error: &Error) -> Self;
+}
+
+impl MapPath for PyErr {
+    /// Sets the exception's path, and a storage error's errno.
+    fn map_path(self, error: &Error) -> Self {
+        let (Error::Corrupt { path, .. }
+        | Error::Unreadable { path, .. }
+        | Error::Locked { path, .. }
+        | Error::Io { path, .. }) = error
+        else {
+            return self;
+        };
         Python::attach(|py| {
-            let raised = match error.kind {
-                "range" => OffsetOutOfRangeError::new_err(error.to_string()),
-                "topic" => UnknownTopicError::new_err(error.to_string()),
-                _ => InvalidArgumentError::new_err(error.to_string()),
-            };
-            raised.value(py);
-            raised
+            let value = self.value(py);
+            let set = value.setattr("path", path).and_then(|()| match error {
+                Error::Io { source, .. } => value.setattr("errno", source.raw_os_error()),
+                _ => Ok(()),
+            });
+            set.err().unwrap_or(self)
         })
     }
 }

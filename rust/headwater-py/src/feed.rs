@@ -115,7 +115,8 @@ fn append_rows_to(py: Python<'_>, log: &Log, topic: &str, partition: u32, rows: 
 fn interleave(mut parts: Vec<PyRefMut<'_, Rows>>, is_open: Vec<bool>, limit: usize) -> (Vec<Rows>, Vec<usize>) {
     let mut queues: Vec<std::collections::VecDeque<Row>> =
         parts.iter_mut().map(|part| std::mem::take(&mut part.rows).into()).collect();
-    let head = |queues: &[std::collections::VecDeque<Row>], part: usize| queues[part].front().map_or(0, |row| row.timestamp);
+    let head =
+        |queues: &[std::collections::VecDeque<Row>], part: usize| queues[part].front().map_or(0, |row| row.timestamp);
     let mut heap: Vec<usize> = Vec::new();
     let push = |heap: &mut Vec<usize>, queues: &[std::collections::VecDeque<Row>], part: usize| {
         heap.push(part);
@@ -187,7 +188,8 @@ fn unpack_changes(rows: &mut Rows) -> PyResult<()> {
     for row in &mut rows.rows {
         let packed = row.value.take().unwrap_or_default();
         let parts = unpacked(&packed);
-        (row.value, row.old) = parts.ok_or_else(|| PyValueError::new_err("expected a packed change, got other bytes"))?;
+        (row.value, row.old) =
+            parts.ok_or_else(|| PyValueError::new_err("expected a packed change, got other bytes"))?;
     }
     Ok(())
 }

@@ -13,7 +13,6 @@ mod producer;
 mod rows;
 mod sender;
 mod signal;
-mod standin;
 mod task;
 mod wal;
 

@@ -1,17 +1,18 @@
 //! `Log`: an open directory of topics, as `headwater.log` uses it. Arguments come checked from there.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use crate::standin::{Broker, Partition};
+use headwater_log::{Broker, Partition};
+use headwater_record::Batch;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
 use crate::clock::{now, seconds};
-use crate::errors::{ClosedError, Failure, UnknownTopicError, at};
+use crate::errors::{ClosedError, CorruptLogError, Failure, UnknownTopicError, at};
 use crate::gate::Gate;
 use crate::signal::Signal;
+use crate::wal::Settings;
 
 /// Counts the forks behind this process: what was opened before one has lost its threads and locks.
 static FORKS: AtomicU64 = AtomicU64::new(0);
@@ -112,22 +113,18 @@ pub(crate) fn no_such_partition(py: Python<'_>, topic: &str, partition: i64, cou
 }
 
 type Place = (String, u32, u64);
-type Fetched<'py> = (
-    u64,
-    Bound<'py, PyList>,
-    Bound<'py, PyList>,
-    Bound<'py, PyList>,
-    Bound<'py, PyList>,
-    Option<Bound<'py, PyList>>,
-);
+type Fetched<'py> =
+    (u64, Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyList>, Bound<'py, PyList>, Option<Bound<'py, PyList>>);
 
 #[pymethods]
 impl Log {
     #[new]
     #[pyo3(signature = (path, durability, mode))]
     fn new(py: Python<'_>, path: Option<String>, durability: &str, mode: &str) -> PyResult<Self> {
-        let what = path.as_deref().map_or_else(|| "the broker in memory".into(), |path| format!("the broker at {path}"));
-        let (broker, warnings) = py.enter(|| crate::wal::open(path.as_deref(), durability, mode).map_err(Failure::from))?;
+        let what =
+            path.as_deref().map_or_else(|| "the broker in memory".into(), |path| format!("the broker at {path}"));
+        let (broker, warnings) =
+            py.enter(|| crate::wal::open(path.as_deref(), durability, mode).map_err(Failure::from))?;
         Ok(Self {
             broker,
             signal: Arc::default(),
@@ -150,14 +147,14 @@ impl Log {
         self.liveness.check()
     }
 
-    fn create_topic(&self, py: Python<'_>, name: &str, partitions: u32, config: BTreeMap<String, String>) -> PyResult<()> {
+    fn create_topic(&self, py: Python<'_>, name: &str, partitions: u32, config: Settings) -> PyResult<()> {
         self.liveness.check()?;
         py.enter(|| crate::wal::create_topic(&self.broker, name, partitions, config).map_err(Failure::from))?;
         self.changed();
         Ok(())
     }
 
-    fn set_topic_config(&self, py: Python<'_>, name: &str, config: BTreeMap<String, String>) -> PyResult<()> {
+    fn set_topic_config(&self, py: Python<'_>, name: &str, config: Settings) -> PyResult<()> {
         self.liveness.check()?;
         py.enter(|| crate::wal::set_topic_config(&self.broker, name, config).map_err(Failure::from))?;
         self.changed();
@@ -172,13 +169,13 @@ impl Log {
     }
 
     /// Name, partition count and settings of every topic.
-    fn topics(&self) -> PyResult<Vec<(String, usize, BTreeMap<String, String>)>> {
+    fn topics(&self) -> PyResult<Vec<(String, usize, Settings)>> {
         self.liveness.check()?;
         Ok(crate::wal::topics(&self.broker))
     }
 
     /// Partition count and settings of a topic.
-    fn topic(&self, name: &str) -> PyResult<(usize, BTreeMap<String, String>)> {
+    fn topic(&self, name: &str) -> PyResult<(usize, Settings)> {
         self.liveness.check()?;
         Ok(crate::wal::topic(&self.broker, name).map_err(Failure::from)?)
     }
@@ -198,7 +195,7 @@ impl Log {
         timestamp: i64,
     ) -> PyResult<Option<(u64, i64)>> {
         let log = self.partition(py, topic, partition)?;
-        py.enter(|| crate::wal::offset_for_timestamp(&log, timestamp).map_err(Failure::from))
+        py.enter(|| log.offset_for_timestamp(timestamp).map_err(Failure::from))
     }
 
     /// Records from an offset, as columns: the offset to go on at, offsets, timestamps, keys, values, and headers (None if
@@ -213,22 +210,38 @@ impl Log {
         is_read_committed: bool,
     ) -> PyResult<Fetched<'py>> {
         let log = self.partition(py, topic, partition)?;
-        let (next, rows) = py
-            .enter(|| crate::wal::fetch(&log, offset, max_bytes, is_read_committed).map_err(Failure::from))
-            .map_err(|error| at(py, error, topic, Some(partition), Some(offset)))?;
-        let bytes = |found: &Option<bytes::Bytes>| found.as_ref().map(|bytes| PyBytes::new(py, bytes));
-        let headers = if rows.iter().all(|row| crate::headers::is_empty(&row.headers)) {
+        let read = || -> Result<_, Failure> {
+            let (next, batches) = crate::wal::fetch_batches(&log, offset, max_bytes, is_read_committed)?;
+            // Decompressing is the costly part: it is done out here.
+            let records = batches.iter().map(Batch::records).collect::<Result<Vec<_>, _>>();
+            Ok((next, records.map_err(headwater_log::Error::from)?))
+        };
+        let (next, batches) = py.enter(read).map_err(|error| at(py, error, topic, Some(partition), Some(offset)))?;
+        let mut views = Vec::new();
+        for records in &batches {
+            for view in records {
+                let view = view.map_err(|error| {
+                    let error = CorruptLogError::new_err(format!("{error} - at topic '{topic}' partition {partition}"));
+                    at(py, error, topic, Some(partition), Some(offset))
+                })?;
+                if view.offset >= offset {
+                    views.push(view);
+                }
+            }
+        }
+        let headers = if views.iter().all(|view| crate::headers::is_empty(view.headers)) {
             None
         } else {
-            let tuples = rows.iter().map(|row| crate::headers::decode(py, &row.headers)).collect::<PyResult<Vec<_>>>()?;
+            let tuples =
+                views.iter().map(|view| crate::headers::decode(py, view.headers)).collect::<PyResult<Vec<_>>>()?;
             Some(PyList::new(py, tuples)?)
         };
         Ok((
             next,
-            PyList::new(py, rows.iter().map(|row| row.offset))?,
-            PyList::new(py, rows.iter().map(|row| row.timestamp))?,
-            PyList::new(py, rows.iter().map(|row| bytes(&row.key)))?,
-            PyList::new(py, rows.iter().map(|row| bytes(&row.value)))?,
+            PyList::new(py, views.iter().map(|view| view.offset))?,
+            PyList::new(py, views.iter().map(|view| view.timestamp))?,
+            PyList::new(py, views.iter().map(|view| view.key.map(|key| PyBytes::new(py, key))))?,
+            PyList::new(py, views.iter().map(|view| view.value.map(|value| PyBytes::new(py, value))))?,
             headers,
         ))
     }
@@ -263,29 +276,29 @@ impl Log {
     /// Commits a group's offsets as one batch: (topic, partition, next offset, metadata). Durable when it returns.
     fn commit_offsets(&self, py: Python<'_>, group: &str, offsets: Vec<(String, u32, u64, String)>) -> PyResult<()> {
         self.liveness.check()?;
-        py.enter(|| crate::wal::commit_offsets(&self.broker, group, offsets).map_err(Failure::from))
+        py.enter(|| self.broker.commit_offsets(group, &offsets).map_err(Failure::from))
     }
 
     /// A group's committed offsets: (topic, partition, next offset, metadata).
     fn fetch_offsets(&self, group: &str) -> PyResult<Vec<(String, u32, u64, String)>> {
         self.liveness.check()?;
-        Ok(crate::wal::fetch_offsets(&self.broker, group).map_err(Failure::from)?)
+        Ok(crate::wal::fetch_offsets(&self.broker, group))
     }
 
     fn groups(&self) -> PyResult<Vec<String>> {
         self.liveness.check()?;
-        Ok(crate::wal::groups(&self.broker).map_err(Failure::from)?)
+        Ok(self.broker.offsets().groups())
     }
 
     fn delete_group(&self, py: Python<'_>, group: &str) -> PyResult<()> {
         self.liveness.check()?;
-        py.enter(|| crate::wal::delete_group(&self.broker, group).map_err(Failure::from))
+        py.enter(|| self.broker.offsets().delete(group).map_err(Failure::from))
     }
 
     /// Makes everything written so far durable.
     fn sync(&self, py: Python<'_>) -> PyResult<()> {
         self.liveness.check()?;
-        py.enter(|| crate::wal::sync(&self.broker).map_err(Failure::from))
+        py.enter(|| self.broker.sync().map_err(Failure::from))
     }
 
     /// Syncs, closes the files and frees the lock; closing twice does nothing.
@@ -294,7 +307,7 @@ impl Log {
             return Ok(());
         }
         self.signal.raise();
-        py.enter(|| crate::wal::close(&self.broker).map_err(Failure::from))
+        py.enter(|| self.broker.close().map_err(Failure::from))
     }
 
     fn __repr__(&self) -> String {

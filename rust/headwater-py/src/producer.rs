@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::standin::Broker;
+use headwater_log::Broker;
 use parking_lot::Mutex;
 use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
@@ -31,7 +31,10 @@ enum Encoder {
     Int64(Py<PyAny>),
     Float64(Py<PyAny>),
     /// A function that encodes, and the one that explains why it cannot.
-    Python { fast: Py<PyAny>, exact: Py<PyAny> },
+    Python {
+        fast: Py<PyAny>,
+        exact: Py<PyAny>,
+    },
 }
 
 /// Encoded bytes, borrowed from the Python object where they lie there.
@@ -317,8 +320,9 @@ impl Producer {
             codec: crate::wal::codec(compression),
             buffer_memory,
         };
-        let sender = Sender::start(settings, Arc::clone(&log.signal))
-            .map_err(|error| crate::errors::StorageError::new_err(format!("cannot start the sender's thread: {error}")))?;
+        let sender = Sender::start(settings, Arc::clone(&log.signal)).map_err(|error| {
+            crate::errors::StorageError::new_err(format!("cannot start the sender's thread: {error}"))
+        })?;
         Ok(Self {
             sender,
             broker: Arc::clone(&log.broker),

@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::standin::{Error, Partition};
-use crate::standin::{BatchBuilder, Codec};
+use headwater_log::{Error, Partition};
+use headwater_record::{BatchBuilder, Codec};
 use parking_lot::{Condvar, Mutex};
 
 use crate::clock::now;
@@ -344,9 +344,15 @@ impl Sender {
                 Err(error) => outcomes.push((sealed.batch, Err(Arc::new(error)), 0)),
             }
         }
-        if self.settings.acks == Acks::Durable {
-            sync(&mut outcomes);
+        if self.settings.acks != Acks::Durable {
+            // Acknowledged as written. Readers see records once they are synced, so that happens all the same.
+            for (batch, outcome, _) in &outcomes {
+                let _ = batch.outcome.set(outcome.clone());
+            }
+            drop(self.queue.lock());
+            self.progress.notify_all();
         }
+        sync(&mut outcomes);
         let failure = outcomes.iter().find_map(|(_, outcome, _)| outcome.as_ref().err().cloned());
         for (batch, outcome, _) in outcomes {
             let _ = batch.outcome.set(outcome);
@@ -381,7 +387,7 @@ fn sync(outcomes: &mut [(Arc<Batch>, Outcome, u64)]) {
         let failure = match synced.iter().find(|(seen, _)| *seen == lane) {
             Some((_, failure)) => failure.clone(),
             None => {
-                let failure = crate::wal::wait_durable(&batch.lane.log, *next_offset).err().map(Arc::new);
+                let failure = batch.lane.log.wait_durable(*next_offset).err().map(Arc::new);
                 synced.push((lane, failure.clone()));
                 failure
             }

@@ -1,40 +1,108 @@
-//! What this crate says to headwater-log, in one place.
+//! What this crate says to headwater-log, in one place and in terms of plain data.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use crate::standin::{Broker, Error, Partition};
-pub(crate) use crate::standin::BatchBuilder;
-use crate::standin::Codec;
+use headwater_log::storage::{DiskStorage, MemoryStorage, Storage};
+use headwater_log::{Broker, Durability, Error, Isolation, Mode, Options, Partition, TopicConfig};
+pub(crate) use headwater_record::BatchBuilder;
+use headwater_record::{Batch, Codec, Record};
 
-pub(crate) struct Row { pub(crate) offset: u64, pub(crate) timestamp: i64, pub(crate) key: Option<Bytes>, pub(crate) value: Option<Bytes>, pub(crate) headers: Bytes }
-type Entry = (String, u32, u64, String);
+/// Topic, partition, next offset, metadata.
+pub(crate) type Entry = (String, u32, u64, String);
+/// A topic's settings.
+pub(crate) type Settings = BTreeMap<String, String>;
 
-/// Encodes and appends a batch: its base offset and the offset after it.
-pub(crate) fn append(log: &Partition, builder: BatchBuilder, _codec: Codec) -> Result<(u64, u64), Error> {
-    let n = builder.len() as u64;
-    let base = log.append(builder.rows())?;
-    Ok((base, base + n))
+/// Opens a directory, or a broker in memory; returns it and what recovery has to say.
+pub(crate) fn open(path: Option<&str>, durability: &str, mode: &str) -> Result<(Arc<Broker>, Vec<String>), Error> {
+    let storage: Arc<dyn Storage> = match path {
+        Some(path) => Arc::new(DiskStorage::new(path)),
+        None => Arc::new(MemoryStorage::default()),
+    };
+    let mode = if mode == "r" { Mode::Read } else { Mode::ReadWrite };
+    let options = Options { durability: Durability::parse(durability)?, mode, ..Options::default() };
+    let broker = Broker::open(storage, options)?;
+    let warnings = broker.warnings().to_vec();
+    Ok((Arc::new(broker), warnings))
 }
-/// Waits until everything below an offset is durable, as the topic's durability says.
-pub(crate) fn wait_durable(_log: &Partition, _next_offset: u64) -> Result<(), Error> { Ok(()) }
-pub(crate) fn open(_path: Option<&str>, _durability: &str, _mode: &str) -> Result<(Arc<Broker>, Vec<String>), Error> { Ok((Arc::new(Broker::default()), vec![])) }
-pub(crate) fn create_topic(b: &Broker, name: &str, n: u32, c: BTreeMap<String, String>) -> Result<(), Error> { b.create_topic(name, n, c) }
-pub(crate) fn set_topic_config(b: &Broker, name: &str, c: BTreeMap<String, String>) -> Result<(), Error> { b.set_config(name, c) }
-pub(crate) fn topics(b: &Broker) -> Vec<(String, usize, BTreeMap<String, String>)> { b.topics().iter().map(|t| (t.name.clone(), t.partitions.len(), t.config.clone())).collect() }
-pub(crate) fn topic(b: &Broker, name: &str) -> Result<(usize, BTreeMap<String, String>), Error> { let t = b.topic(name)?; Ok((t.partitions.len(), t.config.clone())) }
-pub(crate) fn watermarks(p: &Partition) -> (u64, u64, u64) { let h = p.high_watermark(); (0, h, h) }
-pub(crate) fn offset_for_timestamp(p: &Partition, ts: i64) -> Result<Option<(u64, i64)>, Error> { Ok(p.read(0, usize::MAX)?.iter().find(|r| r.1 >= ts).map(|r| (r.0, r.1))) }
-pub(crate) fn fetch(p: &Partition, offset: u64, max: usize, _c: bool) -> Result<(u64, Vec<Row>), Error> {
-    let rows: Vec<Row> = p.read(offset, max)?.into_iter().map(|(offset, timestamp, key, value, headers)| Row { offset, timestamp, key, value, headers }).collect();
-    Ok((rows.last().map_or(offset, |r| r.offset + 1), rows))
-}
-pub(crate) fn commit_offsets(b: &Broker, g: &str, o: Vec<Entry>) -> Result<(), Error> { b.commit(g, o); Ok(()) }
-pub(crate) fn fetch_offsets(b: &Broker, g: &str) -> Result<Vec<Entry>, Error> { Ok(b.fetch(g)) }
-pub(crate) fn groups(b: &Broker) -> Result<Vec<String>, Error> { Ok(b.groups()) }
-pub(crate) fn delete_group(b: &Broker, g: &str) -> Result<(), Error> { b.delete_group(g); Ok(()) }
-pub(crate) fn sync(_b: &Broker) -> Result<(), Error> { Ok(()) }
-pub(crate) fn close(_b: &Broker) -> Result<(), Error> { Ok(()) }
+
+/// The codec of a name that Python has checked.
 pub(crate) fn codec(name: &str) -> Codec {
-    match name { "gzip" => Codec::Gzip, "snappy" => Codec::Snappy, "lz4" => Codec::Lz4, "zstd" => Codec::Zstd, _ => Codec::None }
+    Codec::from_name(name).unwrap_or_default()
+}
+
+/// Encodes and appends a batch: its base offset, the offset after it, and the log's timestamp if it gives one.
+pub(crate) fn append(log: &Partition, builder: BatchBuilder, codec: Codec) -> Result<(u64, u64), Error> {
+    let appended = log.append(builder.finish(codec)?)?;
+    Ok((appended.base_offset, appended.next_offset))
+}
+
+/// Name, partition count and settings of every topic.
+pub(crate) fn topics(broker: &Broker) -> Vec<(String, usize, Settings)> {
+    let describe = |topic: &Arc<headwater_log::Topic>| {
+        (topic.name.clone(), topic.partitions.len(), topic.config.settings().clone())
+    };
+    broker.topics().iter().map(describe).collect()
+}
+
+/// Partition count and settings of a topic.
+pub(crate) fn topic(broker: &Broker, name: &str) -> Result<(usize, Settings), Error> {
+    let topic = broker.topic(name)?;
+    Ok((topic.partitions.len(), topic.config.settings().clone()))
+}
+
+/// Makes a topic.
+pub(crate) fn create_topic(broker: &Broker, name: &str, partitions: u32, settings: Settings) -> Result<(), Error> {
+    broker.create_topic(name, partitions, TopicConfig::new(settings)?).map(drop)
+}
+
+/// Replaces a topic's settings.
+pub(crate) fn set_topic_config(broker: &Broker, name: &str, settings: Settings) -> Result<(), Error> {
+    broker.set_topic_config(name, TopicConfig::new(settings)?)
+}
+
+/// First offset, last stable offset, high watermark.
+pub(crate) fn watermarks(log: &Partition) -> (u64, u64, u64) {
+    (log.log_start_offset(), log.last_stable_offset(), log.high_watermark())
+}
+
+/// Whole batches from an offset on, and the offset to go on at.
+pub(crate) fn fetch_batches(
+    log: &Partition,
+    offset: u64,
+    max_bytes: usize,
+    is_read_committed: bool,
+) -> Result<(u64, Vec<Batch>), Error> {
+    let isolation = if is_read_committed { Isolation::Committed } else { Isolation::Uncommitted };
+    let fetched = log.read(offset, max_bytes, isolation)?;
+    Ok((fetched.next_offset, fetched.batches))
+}
+
+/// Records from an offset on, sharing the bytes that were read, and the offset to go on at.
+pub(crate) fn fetch(
+    log: &Partition,
+    offset: u64,
+    max_bytes: usize,
+    is_read_committed: bool,
+) -> Result<(u64, Vec<Record>), Error> {
+    let (next, batches) = fetch_batches(log, offset, max_bytes, is_read_committed)?;
+    let mut found = Vec::with_capacity(batches.iter().map(|batch| batch.header.records_count as usize).sum());
+    for batch in &batches {
+        let records = batch.records()?;
+        for view in &records {
+            let view = view?;
+            if view.offset >= offset {
+                found.push(records.own(view));
+            }
+        }
+    }
+    Ok((next, found))
+}
+
+/// A group's committed offsets.
+pub(crate) fn fetch_offsets(broker: &Broker, group: &str) -> Vec<Entry> {
+    let entry = |((topic, partition), committed): ((String, u32), headwater_log::CommittedOffset)| {
+        (topic, partition, committed.offset, committed.metadata)
+    };
+    broker.offsets().fetch(group).into_iter().map(entry).collect()
 }

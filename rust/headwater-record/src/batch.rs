@@ -181,6 +181,12 @@ impl Batch {
     }
 }
 
+/// The checksum of a whole batch as it should be, whatever its header says.
+#[must_use]
+pub fn checksum(batch: &[u8]) -> u32 {
+    crc32c::crc32c(&batch[CRC_START..])
+}
+
 /// Checks the checksum of the batch in `bytes`, which `header` was parsed from.
 pub(crate) fn verify(header: &Header, bytes: &[u8]) -> Result<()> {
     let got = crc32c::crc32c(&bytes[CRC_START..header.size_bytes]);

@@ -25,7 +25,7 @@ mod error;
 mod records;
 pub mod varint;
 
-pub use batch::{Batch, HEADER_BYTES, Header, TimestampType};
+pub use batch::{Batch, HEADER_BYTES, Header, TimestampType, checksum};
 pub use builder::{BatchBuilder, ProducerFields};
 pub use codec::{Codec, MAX_DECOMPRESSED_BYTES};
 pub use error::{Error, Result};

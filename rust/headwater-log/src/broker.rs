@@ -1,0 +1,379 @@
+//! A directory of topics: their settings in `headwater.json`, their partitions in folders, one process that writes.
+//!
+//! ```text
+//! DIR/headwater.json   DIR/.lock   DIR/TOPIC-PARTITION/<20 digits>.log ...
+//! ```
+//! Making a topic creates its folders first and then names it in `headwater.json` (replaced atomically); deleting one goes
+//! the other way. A folder that the file does not name is left alone.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+use serde_json::{Value, json};
+
+use crate::offsets::{OFFSETS_TOPIC, OffsetStore};
+use crate::partition::Setting;
+use crate::storage::{Lock, Storage, read_all, replace};
+use crate::{Clock, Durability, Error, Partition, Result, SystemClock, Topic, TopicConfig};
+
+const TOPICS: &str = "headwater.json";
+const LOCK: &str = ".lock";
+/// What this version writes and understands.
+const FORMAT: u64 = 1;
+
+/// What a broker may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Everything; one process at a time.
+    #[default]
+    ReadWrite,
+    /// Read what was there when it was opened; changes nothing, not even a torn tail.
+    Read,
+}
+
+/// How a broker is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What an acknowledgement waits for, where a topic does not say.
+    pub durability: Durability,
+    /// What it may do.
+    pub mode: Mode,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { durability: Durability::Fsync, mode: Mode::ReadWrite, clock: Arc::new(SystemClock) }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Broker {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    storage: Arc<dyn Storage>,
+    options: Options,
+    topics: RwLock<BTreeMap<String, Arc<Topic>>>,
+    /// Held while topics are made, changed or deleted.
+    changes: Mutex<()>,
+    offsets: OffsetStore,
+    warnings: Vec<String>,
+    is_closed: AtomicBool,
+    lock: Mutex<Option<LockGuard>>,
+}
+
+struct LockGuard(#[allow(dead_code, reason = "held for its drop")] Lock);
+
+impl std::fmt::Debug for LockGuard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LockGuard")
+    }
+}
+
+impl Broker {
+    /// Opens a directory, making it if it is missing, and recovers every partition.
+    ///
+    /// # Errors
+    /// `Locked` if another process writes it; `Corrupt` if its format is newer or its topics cannot be read.
+    pub fn open(storage: Arc<dyn Storage>, options: Options) -> Result<Self> {
+        let is_writable = options.mode == Mode::ReadWrite;
+        let root = storage.describe("");
+        let mut lock = None;
+        if is_writable {
+            storage.create_folder("").map_err(Error::io("create a folder", root.clone()))?;
+            match storage.lock(LOCK).map_err(Error::io("lock", root.clone()))? {
+                Ok(held) => lock = Some(LockGuard(held)),
+                Err(holder) => return Err(Error::Locked { path: root, holder }),
+            }
+        }
+        let described = read_topics(&*storage)?;
+        if described.is_none() && !is_writable {
+            return Err(Error::Invalid {
+                message: format!("expected a directory with a log, got none - at {root}; create it with mode=\"rw\""),
+            });
+        }
+        let mut topics = BTreeMap::new();
+        let mut warnings = Vec::new();
+        for (name, count, config) in described.clone().unwrap_or_default() {
+            let topic = open_topic(&storage, &options, &name, count, config, &mut warnings)?;
+            topics.insert(name, Arc::new(topic));
+        }
+        let offsets = OffsetStore::new(Arc::clone(&options.clock));
+        if let Some(topic) = topics.get(OFFSETS_TOPIC) {
+            offsets.load(Arc::clone(&topic.partitions[0]))?;
+        }
+        let inner = Arc::new(Inner {
+            storage,
+            options,
+            topics: RwLock::new(topics),
+            changes: Mutex::new(()),
+            offsets,
+            warnings,
+            is_closed: AtomicBool::new(false),
+            lock: Mutex::new(lock),
+        });
+        if is_writable {
+            if described.is_none() {
+                inner.write_topics()?;
+            }
+            start_syncer(&inner);
+        }
+        Ok(Self { inner })
+    }
+
+    /// What recovery found and did when this broker was opened.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.inner.warnings
+    }
+
+    /// Where the directory is.
+    #[must_use]
+    pub fn path(&self) -> String {
+        self.inner.storage.describe("")
+    }
+
+    /// Makes a topic.
+    pub fn create_topic(&self, name: &str, partitions: u32, config: TopicConfig) -> Result<Arc<Topic>> {
+        let inner = &self.inner;
+        inner.check_writable()?;
+        let _changing = inner.changes.lock();
+        inner.create_topic(name, partitions, config)
+    }
+
+    /// Replaces a topic's settings. They hold for its partitions from the next open on, except those of other layers.
+    pub fn set_topic_config(&self, name: &str, config: TopicConfig) -> Result<()> {
+        let inner = &self.inner;
+        inner.check_writable()?;
+        let _changing = inner.changes.lock();
+        let old = self.topic(name)?;
+        let changed = Topic { name: name.to_owned(), config, partitions: old.partitions.clone() };
+        inner.topics.write().insert(name.to_owned(), Arc::new(changed));
+        inner.write_topics().inspect_err(|_| {
+            inner.topics.write().insert(name.to_owned(), old);
+        })
+    }
+
+    /// Deletes a topic and everything in it; its handles are closed.
+    pub fn delete_topic(&self, name: &str) -> Result<()> {
+        let inner = &self.inner;
+        inner.check_writable()?;
+        let _changing = inner.changes.lock();
+        let topic = self.topic(name)?;
+        inner.topics.write().remove(name);
+        inner.write_topics().inspect_err(|_| {
+            inner.topics.write().insert(name.to_owned(), Arc::clone(&topic));
+        })?;
+        for partition in &topic.partitions {
+            partition.abandon();
+            let folder = format!("{name}-{}", partition.number());
+            let path = inner.storage.describe(&folder);
+            inner.storage.remove_folder(&folder).map_err(Error::io("remove a folder", path))?;
+        }
+        inner.storage.sync_folder("").map_err(Error::io("sync a folder", self.path()))
+    }
+
+    /// All topics, by name.
+    #[must_use]
+    pub fn topics(&self) -> Vec<Arc<Topic>> {
+        self.inner.topics.read().values().cloned().collect()
+    }
+
+    /// A topic.
+    pub fn topic(&self, name: &str) -> Result<Arc<Topic>> {
+        self.inner.topics.read().get(name).cloned().ok_or_else(|| Error::UnknownTopic { topic: name.to_owned() })
+    }
+
+    /// A partition of a topic.
+    pub fn partition(&self, name: &str, partition: u32) -> Result<Arc<Partition>> {
+        let topic = self.topic(name)?;
+        topic.partitions.get(partition as usize).cloned().ok_or_else(|| Error::UnknownPartition {
+            topic: name.to_owned(),
+            partition,
+            last: u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX).saturating_sub(1),
+        })
+    }
+
+    /// Committed offsets.
+    #[must_use]
+    pub fn offsets(&self) -> &OffsetStore {
+        &self.inner.offsets
+    }
+
+    /// Commits a group's offsets, as (topic, partition, next offset, metadata): one batch, durable when it returns.
+    pub fn commit_offsets(&self, group: &str, offsets: &[(String, u32, u64, String)]) -> Result<()> {
+        self.inner.check_writable()?;
+        self.inner.offsets.commit(group, offsets, || {
+            let settings = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
+            let _changing = self.inner.changes.lock();
+            let topic = self.inner.create_topic(OFFSETS_TOPIC, 1, TopicConfig::new(settings)?)?;
+            Ok(Arc::clone(&topic.partitions[0]))
+        })
+    }
+
+    /// Makes everything written so far durable.
+    pub fn sync(&self) -> Result<()> {
+        self.topics().iter().flat_map(|topic| &topic.partitions).try_for_each(|partition| partition.sync())
+    }
+
+    /// Syncs, notes a clean close, and frees the lock. Closing twice does nothing.
+    pub fn close(&self) -> Result<()> {
+        if self.inner.is_closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let mut outcome = Ok(());
+        for topic in self.topics() {
+            for partition in &topic.partitions {
+                outcome = outcome.and(partition.close());
+            }
+        }
+        *self.inner.lock.lock() = None;
+        outcome
+    }
+}
+
+impl Inner {
+    fn check_writable(&self) -> Result<()> {
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(Error::Closed { what: format!("the log at {}", self.storage.describe("")) });
+        }
+        if self.options.mode == Mode::Read {
+            let path = self.storage.describe("");
+            return Err(Error::Invalid {
+                message: format!("expected a log opened for writing, got mode=\"r\" - at {path}"),
+            });
+        }
+        Ok(())
+    }
+
+    fn create_topic(&self, name: &str, partitions: u32, config: TopicConfig) -> Result<Arc<Topic>> {
+        let refused = |message: String| Err(Error::Invalid { message });
+        let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        if name.is_empty() || name.len() > 249 || matches!(name, "." | "..") || !name.chars().all(is_legal) {
+            return refused(format!("expected a topic name of 1 to 249 characters a-z A-Z 0-9 . _ -, got '{name}'"));
+        }
+        if partitions == 0 {
+            return refused(format!("expected 1 partition or more, got 0 - at topic '{name}'"));
+        }
+        if self.topics.read().contains_key(name) {
+            return refused(format!("expected a new topic, got '{name}', which exists; delete it or use another name"));
+        }
+        for number in 0..partitions {
+            let folder = format!("{name}-{number}");
+            // A folder of that name is what an interrupted delete left behind.
+            if self.storage.list(&folder).is_ok() {
+                let path = self.storage.describe(&folder);
+                self.storage.remove_folder(&folder).map_err(Error::io("remove a folder", path))?;
+            }
+            Partition::create(&*self.storage, &folder)?;
+        }
+        let mut warnings = Vec::new();
+        let topic = Arc::new(open_topic(&self.storage, &self.options, name, partitions, config, &mut warnings)?);
+        self.topics.write().insert(name.to_owned(), Arc::clone(&topic));
+        self.write_topics().inspect_err(|_| {
+            self.topics.write().remove(name);
+        })?;
+        Ok(topic)
+    }
+
+    fn write_topics(&self) -> Result<()> {
+        let topics: BTreeMap<String, Value> = self
+            .topics
+            .read()
+            .values()
+            .map(|topic| {
+                let value = json!({"partitions": topic.partitions.len(), "config": topic.config.settings()});
+                (topic.name.clone(), value)
+            })
+            .collect();
+        let bytes = serde_json::to_vec_pretty(&json!({"format": FORMAT, "topics": topics})).expect("plain data");
+        replace(&*self.storage, "", TOPICS, &bytes).map_err(Error::io("write", self.storage.describe(TOPICS)))
+    }
+}
+
+fn open_topic(
+    storage: &Arc<dyn Storage>,
+    options: &Options,
+    name: &str,
+    partitions: u32,
+    config: TopicConfig,
+    warnings: &mut Vec<String>,
+) -> Result<Topic> {
+    let setting = Setting {
+        storage: Arc::clone(storage),
+        clock: Arc::clone(&options.clock),
+        durability: config.durability().unwrap_or(options.durability),
+        config: config.clone(),
+        is_writable: options.mode == Mode::ReadWrite,
+    };
+    let mut opened = Vec::new();
+    for number in 0..partitions {
+        let (partition, found) = Partition::open(name, number, &setting)?;
+        warnings.extend(found);
+        opened.push(Arc::new(partition));
+    }
+    Ok(Topic { name: name.to_owned(), config, partitions: opened })
+}
+
+/// Name, partition count and settings of every topic; None if the directory is new.
+fn read_topics(storage: &dyn Storage) -> Result<Option<Vec<(String, u32, TopicConfig)>>> {
+    let path = storage.describe(TOPICS);
+    let bytes = match storage.open(TOPICS, false).and_then(|file| read_all(&*file)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(Error::io("read", path.clone()))?,
+    };
+    let unreadable = |message: String| Error::Unreadable { path: path.clone(), message };
+    let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
+        unreadable(format!("expected the list of topics, got {error} - at {path}; restore the file"))
+    })?;
+    let format = value.get("format").and_then(Value::as_u64).unwrap_or(0);
+    if format != FORMAT {
+        let message =
+            format!("expected a directory of format {FORMAT}, got {format} - at {path}; use a newer headwater");
+        return Err(unreadable(message));
+    }
+    let topic = |(name, value): (&String, &Value)| -> Result<(String, u32, TopicConfig)> {
+        let broken =
+            || unreadable(format!("expected partitions and settings of topic '{name}' - at {path}; restore it"));
+        let partitions = value.get("partitions").and_then(Value::as_u64).and_then(|count| u32::try_from(count).ok());
+        let settings = value.get("config").and_then(Value::as_object).ok_or_else(broken)?;
+        let text = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
+        let settings = settings.iter().map(text).collect::<Option<_>>().ok_or_else(broken)?;
+        Ok((name.clone(), partitions.filter(|count| *count > 0).ok_or_else(broken)?, TopicConfig::new(settings)?))
+    };
+    value.get("topics").and_then(Value::as_object).map(|topics| topics.iter().map(topic).collect()).transpose()
+}
+
+/// Syncs partitions of durability `interval:MS` every MS, as long as the broker lives.
+fn start_syncer(inner: &Arc<Inner>) {
+    let weak = Arc::downgrade(inner);
+    let Durability::Interval(ms) = inner.options.durability else { return };
+    let period = Duration::from_millis(ms);
+    let run = move || {
+        while sync_dirty(&weak) {
+            std::thread::sleep(period);
+        }
+    };
+    // Without the thread the mode would promise what nobody does; spawning fails only when the machine has no threads left.
+    std::thread::Builder::new().name("headwater-syncer".into()).spawn(run).expect("a thread for the syncer");
+}
+
+fn sync_dirty(weak: &Weak<Inner>) -> bool {
+    let Some(inner) = weak.upgrade() else { return false };
+    let topics: Vec<Arc<Topic>> = inner.topics.read().values().cloned().collect();
+    for partition in topics.iter().flat_map(|topic| &topic.partitions) {
+        if partition.is_dirty() {
+            // A failure poisons the partition: whoever appends next is told.
+            let _ = partition.sync();
+        }
+    }
+    !inner.is_closed.load(Ordering::Acquire)
+}

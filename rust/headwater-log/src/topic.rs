@@ -1,0 +1,116 @@
+//! A topic: its name, its settings by Kafka's names, and its partitions.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::{Error, Partition, Result};
+
+/// What an acknowledgement waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// The `fdatasync` that covers it.
+    #[default]
+    Fsync,
+    /// The write; a sync follows every so many milliseconds.
+    Interval(u64),
+    /// The write; the operating system decides.
+    Os,
+}
+
+impl Durability {
+    /// From `fsync`, `interval:MS` or `os`.
+    pub fn parse(text: &str) -> Result<Self> {
+        match text.split_once(':') {
+            None if text == "fsync" => Ok(Self::Fsync),
+            None if text == "os" => Ok(Self::Os),
+            Some(("interval", ms)) if ms.parse::<u64>().is_ok_and(|ms| ms > 0) => {
+                Ok(Self::Interval(ms.parse().expect("checked")))
+            }
+            _ => Err(Error::Invalid {
+                message: format!("expected \"fsync\", \"interval:MS\" or \"os\", got {text:?} - at durability"),
+            }),
+        }
+    }
+}
+
+/// A topic's settings, as text by Kafka's names; what this crate does not know it keeps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TopicConfig {
+    settings: BTreeMap<String, String>,
+}
+
+impl TopicConfig {
+    /// From names and values; numbers and choices are checked.
+    pub fn new(settings: BTreeMap<String, String>) -> Result<Self> {
+        for (name, least) in [
+            ("segment.bytes", 1 << 10),
+            ("segment.ms", 1),
+            ("index.interval.bytes", 0),
+            ("retention.ms", -1),
+            ("retention.bytes", -1),
+        ] {
+            if let Some(text) = settings.get(name) {
+                if text.parse::<i64>().ok().is_none_or(|number| number < least) {
+                    return Err(Error::Invalid {
+                        message: format!("expected a number of {least} or more, got {text:?} - at setting {name}"),
+                    });
+                }
+            }
+        }
+        if let Some(text) = settings.get("headwater.durability") {
+            Durability::parse(text)?;
+        }
+        if let Some(text) = settings.get("message.timestamp.type") {
+            if !matches!(text.as_str(), "CreateTime" | "LogAppendTime") {
+                return Err(Error::Invalid {
+                    message: format!("expected CreateTime or LogAppendTime, got {text:?} - at message.timestamp.type"),
+                });
+            }
+        }
+        Ok(Self { settings })
+    }
+
+    /// All settings given.
+    #[must_use]
+    pub fn settings(&self) -> &BTreeMap<String, String> {
+        &self.settings
+    }
+
+    fn number(&self, name: &str, default: u64) -> u64 {
+        self.settings.get(name).and_then(|text| text.parse().ok()).unwrap_or(default)
+    }
+
+    /// Size at which a segment is sealed.
+    pub(crate) fn segment_bytes(&self) -> u64 {
+        self.number("segment.bytes", 1 << 30).min(i32::MAX as u64)
+    }
+
+    /// Span of record time at which a segment is sealed.
+    pub(crate) fn segment_ms(&self) -> u64 {
+        self.number("segment.ms", u64::MAX)
+    }
+
+    /// Bytes of log between two index entries.
+    pub(crate) fn index_interval_bytes(&self) -> u64 {
+        self.number("index.interval.bytes", 4096)
+    }
+
+    pub(crate) fn is_log_append_time(&self) -> bool {
+        self.settings.get("message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime")
+    }
+
+    pub(crate) fn durability(&self) -> Option<Durability> {
+        self.settings.get("headwater.durability").and_then(|text| Durability::parse(text).ok())
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Topic {
+    /// Its name.
+    pub name: String,
+    /// Its settings.
+    pub config: TopicConfig,
+    /// Its partitions, by number.
+    pub partitions: Vec<Arc<Partition>>,
+}
