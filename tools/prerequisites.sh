@@ -8,7 +8,8 @@ python=""
 for name in ${PYTHON:-python3.13 python3.12 python3.11 python3 python}; do
   if "$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then python=$name; break; fi
 done
-[ -n "$python" ] || fail "Python 3.11 or newer, found $(python3 --version 2>/dev/null || echo none); install it from your package manager or python.org"
+found=$(python3 --version 2>/dev/null)
+[ -n "$python" ] || fail "Python 3.11 or newer, found ${found:-none}; install it from your package manager or python.org"
 "$python" -c 'import venv, ensurepip' >/dev/null 2>&1 || fail "the venv module of $("$python" --version); on Debian and Ubuntu: apt install python3-venv"
 
 command -v cargo >/dev/null 2>&1 || fail "Rust $minimum_rust or newer, found none; install it with rustup (rustup.rs)"

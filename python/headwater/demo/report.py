@@ -17,7 +17,7 @@ from headwater.log import Broker, open
 if TYPE_CHECKING:
     import polars as pl
 
-    from headwater.runtime import App
+    from headwater.runtime.metrics import Metrics
 
 
 def run(keep: Path | None = None) -> None:
@@ -38,8 +38,8 @@ def run(keep: Path | None = None) -> None:
 
         app = build(broker)
         with _timed(stages, "process"):
-            app.run(until="caught_up", close_windows=True)
-        _metrics(app, stages["process"])
+            metrics = app.run(until="caught_up", close_windows=True)
+        _metrics(metrics)
 
         with _timed(stages, "read results"):
             tables = {topic: broker.read_frame(topic) for topic in (HOURLY, JOINED, CARRIERS)}
@@ -70,14 +70,15 @@ def latest(frame: pl.DataFrame, *keys: str) -> pl.DataFrame:
     return frame.unique(subset=list(keys), keep="last", maintain_order=True).drop("partition", "offset")
 
 
-def _metrics(app: App, seconds: float) -> None:
-    """Records, rate, late ones and the mean batch, in the words that a script looks for."""
-    metrics = app.metrics()
-    if not metrics.records_processed:
+def _metrics(metrics: Metrics) -> None:
+    """Records, rate, late ones, the mean batch and time per stage, in the words that a script looks for."""
+    if not metrics.records:
         _say("0 new records: everything was processed by an earlier run")
         return
-    _say(f"processed {metrics.records_processed:,} records at {metrics.records_processed / seconds:,.0f} records/s")
+    _say(f"processed {metrics.records:,} records at {metrics.records_per_second:,.0f} records/s")
     _say(f"late records: {metrics.late_records:,}; mean batch: {metrics.mean_batch_size:,.0f} records")
+    for stage, seconds in list(metrics.stage_seconds.items())[:6]:
+        _say(f"  {seconds:7.2f} s  {stage}")
 
 
 def _tables(tables: dict[str, pl.DataFrame]) -> None:
