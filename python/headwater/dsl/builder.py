@@ -1,14 +1,13 @@
-"""The builder of a topology: where streams and tables start, and where nodes get their place and their names."""
+"""The builder of a topology: where streams and tables start."""
 
 from __future__ import annotations
 
 from typing import Any, TypeVar, overload
 
 from headwater.dsl.functions import ExpressionTypes, NoExpressions
-from headwater.dsl.names import GENERATED_REPARTITION, Names
+from headwater.dsl.graph import Graph
 from headwater.dsl.streams import Stream
 from headwater.dsl.tables import GlobalTable, Table
-from headwater.errors import TopologyError
 from headwater.serdes import Serde, raw, resolve
 from headwater.topics import Topic, check_topic_name
 from headwater.topology import Topology
@@ -16,7 +15,6 @@ from headwater.topology import nodes as n
 
 K = TypeVar("K")
 V = TypeVar("V")
-N = TypeVar("N", bound=n.Node)
 
 Kind = Any
 """A serde or a type."""
@@ -37,11 +35,7 @@ class StreamsBuilder:
         Args:
             expressions: Types polars expressions; an `App` brings its own.
         """
-        self.names = Names()
-        self.expressions: ExpressionTypes = expressions or NoExpressions()
-        self._nodes: list[n.Node] = []
-        self._stores: set[str] = set()
-        self._topology: Topology | None = None
+        self._graph = Graph(expressions or NoExpressions())
 
     # --- where data comes from --------------------------------------------------------------------------------------
 
@@ -103,15 +97,16 @@ class StreamsBuilder:
             A stream of ``(K, V)``, partitioned like the topic.
         """
         topics, key_serde, value_serde = _source(topic, more, key, value)
-        node = self.add(
+        self._graph.claim(topics, "stream")
+        node = self._graph.add(
             n.StreamSource,
-            name=self.names.given_or_processor(name, "KSTREAM-SOURCE-"),
+            name=self._graph.names.given_or_processor(name, "KSTREAM-SOURCE-"),
             key=key_serde,
             value=value_serde,
             topics=topics,
             on_error=on_error,
         )
-        return Stream(self, node)
+        return Stream(self._graph, node)
 
     @overload
     def table(
@@ -154,11 +149,12 @@ class StreamsBuilder:
             A table of ``K`` to ``V``.
         """
         topics, key_serde, value_serde = _source(topic, (), key, value)
-        spec = self.store(store, f"{topics[0]}-")
-        source_name = self.names.suffixed_or_processor(name, "-source", "KSTREAM-SOURCE-")
-        node = self.add(
+        self._graph.claim(topics, "table")
+        spec = self._graph.store(store, f"{topics[0]}-")
+        source_name = self._graph.names.suffixed_or_processor(name, "-source", "KSTREAM-SOURCE-")
+        node = self._graph.add(
             n.TableSource,
-            name=self.names.given_or_processor(name, "KTABLE-SOURCE-"),
+            name=self._graph.names.given_or_processor(name, "KTABLE-SOURCE-"),
             source_name=source_name,
             key=key_serde,
             value=value_serde,
@@ -166,7 +162,7 @@ class StreamsBuilder:
             store=spec,
             on_error=on_error,
         )
-        return Table(self, node)
+        return Table(self._graph, node)
 
     @overload
     def global_table(
@@ -205,99 +201,23 @@ class StreamsBuilder:
             A table that streams can be joined with under any key.
         """
         topics, key_serde, value_serde = _source(topic, (), key, value)
-        spec = self.store(store, f"{topics[0]}-")
-        source_name = self.names.suffixed_or_processor(name, "-source", "KSTREAM-SOURCE-")
-        node = self.add(
+        self._graph.claim(topics, "global_table")
+        spec = self._graph.store(store, f"{topics[0]}-")
+        source_name = self._graph.names.suffixed_or_processor(name, "-source", "KSTREAM-SOURCE-")
+        node = self._graph.add(
             n.GlobalTableSource,
-            name=self.names.given_or_processor(name, "KTABLE-SOURCE-"),
+            name=self._graph.names.given_or_processor(name, "KTABLE-SOURCE-"),
             source_name=source_name,
             key=key_serde,
             value=value_serde,
             topic=topics[0],
             store=spec,
         )
-        return GlobalTable(self, node)
-
-    # --- what the operators need ------------------------------------------------------------------------------------
-
-    def add(self, kind: type[N], /, **fields: Any) -> N:
-        """Add a node.
-
-        Args:
-            kind: Its class.
-            **fields: Its fields but `id`.
-        """
-        node = kind(id=len(self._nodes), **fields)
-        self._nodes.append(node)
-        self._topology = None
-        return node
-
-    def store(
-        self, name: str | None, prefix: str, kind: str = "key_value", retention_ms: int | None = None
-    ) -> n.StoreSpec:
-        """A store, with a generated name if the user gave none.
-
-        Args:
-            name: What the user gave.
-            prefix: What a generated name starts with.
-            kind: Its layout.
-            retention_ms: How long windows are kept, if the user said.
-
-        Raises:
-            TopologyError: The name is taken by another store.
-        """
-        given = name
-        if name is None:
-            name = self.names.store(prefix)
-        elif name in self._stores:
-            raise TopologyError(
-                f"expected a name of its own for every store, got '{name}' twice - at store=; rename one"
-            )
-        check_topic_name(name)
-        self._stores.add(name)
-        return n.StoreSpec(name=name, is_named=given is not None, kind=kind, retention_ms=retention_ms)  # type: ignore[arg-type]
-
-    def repartition(
-        self,
-        source: n.Node,
-        name: str,
-        *,
-        partitions: int | None = None,
-        serdes: tuple[Serde[Any], Serde[Any]] | None = None,
-    ) -> n.Repartition:
-        """Put a trip through an internal topic behind a node.
-
-        Args:
-            source: Whose records travel.
-            name: What the topic is called, without ``-repartition``.
-            partitions: Partition count, if the user said.
-            serdes: Serdes of key and value, if not the source's.
-        """
-        topic = name if name.endswith("-repartition") else f"{name}-repartition"
-        sink, null_filter, read = (
-            self.names.processor(prefix) for prefix in ("KSTREAM-SINK-", "KSTREAM-FILTER-", "KSTREAM-SOURCE-")
-        )
-        if not GENERATED_REPARTITION.fullmatch(topic):
-            sink, null_filter, read = f"{topic}-sink", f"{topic}-filter", f"{topic}-source"
-        key, value = serdes or (source.key, source.value)
-        return self.add(
-            n.Repartition,
-            name=read,
-            inputs=(source,),
-            key=key,
-            value=value,
-            topic=topic,
-            filter_name=null_filter,
-            sink_name=sink,
-            source_name=read,
-            partitions=partitions,
-        )
+        return GlobalTable(self._graph, node)
 
     def build(self) -> Topology:
         """The topology so far, frozen."""
-        if self._topology is None:
-            self._topology = Topology(tuple(self._nodes))
-        return self._topology
+        return self._graph.build()
 
 
 def _source(

@@ -15,7 +15,7 @@ from headwater.topics import check_topic_name
 from headwater.topology import nodes as n
 
 if TYPE_CHECKING:
-    from headwater.dsl.builder import StreamsBuilder
+    from headwater.dsl.graph import Graph
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -29,8 +29,8 @@ class _Aggregations(Generic[K, V]):
     _late: str | None = None
     _emit: Literal["on_update", "on_close"] = "on_update"
 
-    def __init__(self, builder: StreamsBuilder, node: n.Node, *, repartitions: bool, name: str | None) -> None:
-        self._builder = builder
+    def __init__(self, graph: Graph, node: n.Node, *, repartitions: bool, name: str | None) -> None:
+        self._graph = graph
         self.node = node
         self._repartitions = repartitions
         self._name = name
@@ -57,26 +57,26 @@ class _Aggregations(Generic[K, V]):
     def _add(
         self, fold: n.Fold, spec: n.StoreSpec, prefix: str, name: str | None, value: Serde[Any]
     ) -> Table[Any, Any]:
-        given = self._builder.names.given_or_processor(name, prefix)
+        given = self._graph.names.given_or_processor(name, prefix)
         source = self.node
         if self._repartitions:
-            source = self._builder.repartition(self.node, self._name if self._name is not None else spec.name)
-        node = self._builder.add(
+            source = self._graph.repartition(self.node, self._name if self._name is not None else spec.name)
+        node = self._graph.add(
             n.StreamAggregate, name=given, inputs=(source,), key=self._key(), value=value, fold=fold, window=self._window,
             store=spec, emit=self._emit, late_topic=self._late,
         )  # fmt: skip
-        return Table(self._builder, node)
+        return Table(self._graph, node)
 
     def _count(self, store: str | None, name: str | None) -> Table[Any, int]:
         if store is None:
             # Kafka Streams burns a number here.
-            self._builder.names.store("KSTREAM-AGGREGATE-")
-        spec = self._builder.store(store, "KSTREAM-AGGREGATE-", self._kind)
+            self._graph.names.store("KSTREAM-AGGREGATE-")
+        spec = self._graph.store(store, "KSTREAM-AGGREGATE-", self._kind)
         return self._add(n.Count(), spec, "KSTREAM-AGGREGATE-", name, int64())
 
     def _reduce(self, adder: Any, store: str | None, name: str | None) -> Table[Any, V]:
         _callable(adder, "reduce", "(aggregate, value)")
-        spec = self._builder.store(store, "KSTREAM-REDUCE-", self._kind)
+        spec = self._graph.store(store, "KSTREAM-REDUCE-", self._kind)
         return self._add(n.Reduce(adder=adder), spec, "KSTREAM-REDUCE-", name, self.node.value)
 
     def _aggregate(
@@ -89,16 +89,16 @@ class _Aggregations(Generic[K, V]):
             _callable(merger, "aggregate(merger=) of sessions", "(key, left, right)")
         elif merger is not None:
             raise TopologyError("expected no merger= without session windows, got one - at aggregate")
-        spec = self._builder.store(store, "KSTREAM-AGGREGATE-", self._kind)
+        spec = self._graph.store(store, "KSTREAM-AGGREGATE-", self._kind)
         fold = n.Aggregate(initializer=initializer, adder=adder, merger=merger)
         return self._add(fold, spec, "KSTREAM-AGGREGATE-", name, f.returned(adder, value))
 
     def _agg(self, columns: dict[str, Any], into: Any, store: str | None, name: str | None) -> Table[Any, Any]:
         named = f.named_expressions(columns, "agg")
-        value = self._builder.expressions.aggregated(self.node.value, named)
+        value = self._graph.expressions.aggregated(self.node.value, named)
         if into is not None:
             value = json(into)
-        spec = self._builder.store(store, "KSTREAM-AGGREGATE-", self._kind)
+        spec = self._graph.store(store, "KSTREAM-AGGREGATE-", self._kind)
         return self._add(n.Agg(columns=named, into=into), spec, "KSTREAM-AGGREGATE-", name, value)
 
 
@@ -133,7 +133,7 @@ class GroupedStream(_Aggregations[K, V]):
             )
         if emit != "on_update":
             raise TopologyError(f"expected emit='on_update', got {emit!r} - at windowed_by; this release runs no other")
-        grouped = WindowedStream[K, V](self._builder, self.node, repartitions=self._repartitions, name=self._name)
+        grouped = WindowedStream[K, V](self._graph, self.node, repartitions=self._repartitions, name=self._name)
         grouped._window = window.spec
         grouped._late = None if late is None else check_topic_name(late)
         return grouped
@@ -249,33 +249,33 @@ class WindowedStream(_Aggregations[K, V]):
 class GroupedTable(Generic[K, V]):
     """A regrouped table, made by `Table.group_by`."""
 
-    def __init__(self, builder: StreamsBuilder, node: n.Node, *, name: str | None) -> None:
+    def __init__(self, graph: Graph, node: n.Node, *, name: str | None) -> None:
         """Wrap a node.
 
         Args:
-            builder: Where the node lives.
+            graph: Where the node lives.
             node: The selector.
             name: Stable name of the repartition topic.
         """
-        self._builder = builder
+        self._graph = graph
         self.node = node
         self._name = name
 
     def _add(self, fold: n.Fold, prefix: str, store: str | None, name: str | None, value: Serde[Any]) -> Table[K, Any]:
-        names = self._builder.names
-        spec = self._builder.store(store, "KTABLE-AGGREGATE-")  # Kafka Streams' prefix for reduce too
+        names = self._graph.names
+        spec = self._graph.store(store, "KTABLE-AGGREGATE-")  # Kafka Streams' prefix for reduce too
         sink = names.suffixed_or_processor(name, "-sink", "KSTREAM-SINK-")
         source = names.suffixed_or_processor(name, "-source", "KSTREAM-SOURCE-")
         given = names.given_or_processor(name, prefix)
-        repartition = self._builder.add(
+        repartition = self._graph.add(
             n.Repartition, name=source, inputs=(self.node,), key=self.node.key, value=self.node.value,
             topic=f"{self._name if self._name is not None else spec.name}-repartition", filter_name=None, sink_name=sink,
             source_name=source, carries_changes=True,
         )  # fmt: skip
-        node = self._builder.add(
+        node = self._graph.add(
             n.TableAggregate, name=given, inputs=(repartition,), key=self.node.key, value=value, fold=fold, store=spec
         )
-        return Table(self._builder, node)
+        return Table(self._graph, node)
 
     def count(self, *, store: str | None = None, name: str | None = None) -> Table[K, int]:
         """Number of entries of each group; a group that has lost all of them stays, at 0.

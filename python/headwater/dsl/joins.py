@@ -13,15 +13,13 @@ from headwater.time import Duration
 from headwater.topology import nodes as n
 
 if TYPE_CHECKING:
-    from headwater.dsl.builder import StreamsBuilder
+    from headwater.dsl.graph import Graph
     from headwater.dsl.tables import GlobalTable, Table
 
 
-def _result(
-    builder: StreamsBuilder, combine: n.Combine, left: n.Node, right: n.Node, value: Any, where: str
-) -> Serde[Any]:
+def _result(graph: Graph, combine: n.Combine, left: n.Node, right: n.Node, value: Any, where: str) -> Serde[Any]:
     if combine.kind == "expr":
-        return builder.expressions.combined(left.value, right.value, combine.columns)
+        return graph.expressions.combined(left.value, right.value, combine.columns)
     return f.returned(combine.fn, value)
 
 
@@ -49,7 +47,7 @@ def join_stream(
         raise TopologyError(f'expected JoinWindow("10m") or the like, got {window!r} - at {where}')
     if grace is None:
         raise TopologyError(f'expected grace= for a join of streams, got none - at {where}; "0s" admits no late record')
-    builder, names = left._builder, left._builder.names
+    graph, names = left._graph, left._graph.names
     check_keys(left.node.key, right.node.key, where)
     joiner = f.combine_of(combine, where, with_key=with_key)
     mine = left._for_join(left.node.name if name is None else f"{name}-left")
@@ -65,12 +63,12 @@ def join_stream(
     shared = "KSTREAM-OUTERSHARED-" + this_generated[-10:]
     if store is not None:
         shared = store + ("-outer-shared-join" if is_outer else "-left-shared-join")
-    node = builder.add(
+    node = graph.add(
         n.StreamStreamJoin,
         name=merge,
         inputs=(mine, theirs),
         key=left.node.key,
-        value=_result(builder, joiner, mine, theirs, value, where),
+        value=_result(graph, joiner, mine, theirs, value, where),
         kind=kind,
         window=n.JoinWindows(before_ms=window.before_ms, after_ms=window.after_ms, grace_ms=grace_ms(grace, where)),
         combine=joiner,
@@ -82,7 +80,7 @@ def join_stream(
         other_store=(other_generated if store is None else store + other_suffix) + "-store",
         outer_store=f"{shared}-store" if is_left else None,
     )
-    return Stream(builder, node)
+    return Stream(graph, node)
 
 
 def join_table(
@@ -104,21 +102,21 @@ def join_table(
     """
     if on is not None:
         raise TopologyError(f"expected no on= for a table, got {on!r} - at {where}; a table is joined on its key")
-    builder = left._builder
+    graph = left._graph
     check_keys(left.node.key, right.node.key, where)
     joiner = f.combine_of(combine, where, with_key=with_key)
     mine = left._for_join(left.node.name if name is None else name)
     prefix = "KSTREAM-JOIN-" if kind == "inner" else "KSTREAM-LEFTJOIN-"
-    node = builder.add(
+    node = graph.add(
         n.StreamTableJoin,
-        name=builder.names.given_or_processor(name, prefix),
+        name=graph.names.given_or_processor(name, prefix),
         inputs=(mine, right.node),
         key=left.node.key,
-        value=_result(builder, joiner, mine, right.node, value, where),
+        value=_result(graph, joiner, mine, right.node, value, where),
         kind=kind,
         combine=joiner,
     )
-    return Stream(builder, node)
+    return Stream(graph, node)
 
 
 def join_global_table(
@@ -142,16 +140,16 @@ def join_global_table(
         raise TopologyError(f"expected join or left_join with a global table, got {where}")
     if on is None:
         raise TopologyError(f"expected on=fn(key, value) for a global table, got none - at {where}")
-    builder = left._builder
+    graph = left._graph
     joiner = f.combine_of(combine, where, with_key=with_key)
-    node = builder.add(
+    node = graph.add(
         n.StreamGlobalTableJoin,
-        name=builder.names.given_or_processor(name, "KSTREAM-LEFTJOIN-"),  # Kafka Streams' prefix for inner ones too
+        name=graph.names.given_or_processor(name, "KSTREAM-LEFTJOIN-"),  # Kafka Streams' prefix for inner ones too
         inputs=(left.node, right.node),
         key=left.node.key,
-        value=_result(builder, joiner, left.node, right.node, value, where),
+        value=_result(graph, joiner, left.node, right.node, value, where),
         kind=kind,
         selector=f.callable_fn(on, f"{where}(on=)"),
         combine=joiner,
     )
-    return Stream(builder, node, repartitions=left._repartitions)
+    return Stream(graph, node, repartitions=left._repartitions)

@@ -14,7 +14,7 @@ from headwater.topics import check_topic_name
 from headwater.topology import nodes as n
 
 if TYPE_CHECKING:
-    from headwater.dsl.builder import StreamsBuilder
+    from headwater.dsl.graph import Graph
     from headwater.dsl.grouped import GroupedStream
     from headwater.dsl.tables import GlobalTable, Table
     from headwater.topics import Topic
@@ -31,15 +31,15 @@ Predicate = Callable[[K, V], Any]
 class Stream(Generic[K, V]):
     """An unbounded sequence of records ``(K, V)``. Every method returns a new stream or table; nothing runs yet."""
 
-    def __init__(self, builder: StreamsBuilder, node: n.Node, *, repartitions: bool = False) -> None:
+    def __init__(self, graph: Graph, node: n.Node, *, repartitions: bool = False) -> None:
         """Wrap a node; streams are made by `StreamsBuilder.stream` and by the methods below.
 
         Args:
-            builder: Where the node lives.
+            graph: Where the node lives.
             node: What makes the records.
             repartitions: Whether the key has changed, so that whatever groups or joins by it needs a repartition topic.
         """
-        self._builder = builder
+        self._graph = graph
         self.node = node
         self._repartitions = repartitions
         self._repartitioned: dict[str, Stream[K, V]] = {}
@@ -52,10 +52,10 @@ class Stream(Generic[K, V]):
     ) -> Any:
         fields.setdefault("key", self.node.key)
         fields.setdefault("value", self.node.value)
-        node = self._builder.add(
-            kind, name=self._builder.names.given_or_processor(name, prefix), inputs=(self.node,), **fields
+        node = self._graph.add(
+            kind, name=self._graph.names.given_or_processor(name, prefix), inputs=(self.node,), **fields
         )
-        return Stream(self._builder, node, repartitions=self._repartitions or changes_key)
+        return Stream(self._graph, node, repartitions=self._repartitions or changes_key)
 
     # --- record by record -------------------------------------------------------------------------------------------
 
@@ -87,7 +87,7 @@ class Stream(Generic[K, V]):
 
     def _predicate(self, predicate: Any, where: str) -> n.Fn:
         if f.is_expression(predicate):
-            self._builder.expressions.check_row_wise(predicate, where, self.node.value)
+            self._graph.expressions.check_row_wise(predicate, where, self.node.value)
             return n.Fn(predicate, "expr")
         return f.callable_fn(predicate, where)
 
@@ -207,8 +207,8 @@ class Stream(Generic[K, V]):
     ) -> Stream[K, dict[str, Any]]:
         named = f.named_expressions(columns, where)
         for column, expr in named:
-            self._builder.expressions.check_row_wise(expr, f"{where}({column}=)", self.node.value)
-        value = self._builder.expressions.selected(self.node.value, named, keep)
+            self._graph.expressions.check_row_wise(expr, f"{where}({column}=)", self.node.value)
+        value = self._graph.expressions.selected(self.node.value, named, keep)
         return self._next(n.Select, name, "KSTREAM-MAPVALUES-", columns=named, keep=keep, value=value)  # type: ignore[no-any-return]
 
     def peek(self, action: Callable[[K, V], Any], *, name: str | None = None) -> Stream[K, V]:
@@ -242,12 +242,12 @@ class Stream(Generic[K, V]):
         branches = []
         for index in range(len(fns) + int(default)):
             suffix = "0" if index == len(fns) else str(index + 1)
-            self._builder.names.processor("KSTREAM-BRANCH-")  # Kafka Streams burns a number a branch
-            node = self._builder.add(
+            self._graph.names.processor("KSTREAM-BRANCH-")  # Kafka Streams burns a number a branch
+            node = self._graph.add(
                 n.Branch, name=f"{split.node.name}{suffix}", inputs=(split.node,), key=self.node.key,
                 value=self.node.value, index=index,
             )  # fmt: skip
-            branches.append(Stream[K, V](self._builder, node, repartitions=self._repartitions))
+            branches.append(Stream[K, V](self._graph, node, repartitions=self._repartitions))
         return branches
 
     def merge(self, other: Stream[K, V], *, name: str | None = None) -> Stream[K, V]:
@@ -257,11 +257,14 @@ class Stream(Generic[K, V]):
             other: A stream of the same types.
             name: Stable name of the node.
         """
-        node = self._builder.add(
-            n.Merge, name=self._builder.names.given_or_processor(name, "KSTREAM-MERGE-"), inputs=(self.node, other.node),
+        if not isinstance(other, Stream):
+            raise TopologyError(f"expected a Stream, got {other!r} - at merge; call to_stream() on a table")
+        check_graph(self, other, "merge")
+        node = self._graph.add(
+            n.Merge, name=self._graph.names.given_or_processor(name, "KSTREAM-MERGE-"), inputs=(self.node, other.node),
             key=self.node.key, value=self.node.value,
         )  # fmt: skip
-        return Stream(self._builder, node, repartitions=self._repartitions or other._repartitions)
+        return Stream(self._graph, node, repartitions=self._repartitions or other._repartitions)
 
     def repartition(self, *, partitions: int | None = None, name: str | None = None) -> Stream[K, V]:
         """Send the stream through an internal topic, so that records of a key meet in one partition.
@@ -272,9 +275,9 @@ class Stream(Generic[K, V]):
         """
         if partitions is not None and partitions < 1:
             raise InvalidArgumentError(f"expected partitions to be 1 or more, got {partitions} - at repartition")
-        names = self._builder.names
+        names = self._graph.names
         given = names.take(name) if name is not None else names.processor("KSTREAM-REPARTITION-")
-        return Stream(self._builder, self._builder.repartition(self.node, given, partitions=partitions))
+        return Stream(self._graph, self._graph.repartition(self.node, given, partitions=partitions))
 
     def to(self, topic: str | Topic[K, V], *, name: str | None = None) -> None:
         """Write the stream to a topic; the end of a way.
@@ -296,7 +299,7 @@ class Stream(Generic[K, V]):
         """
         from headwater.dsl.grouped import GroupedStream
 
-        return GroupedStream(self._builder, self.node, repartitions=self._repartitions, name=name)
+        return GroupedStream(self._graph, self.node, repartitions=self._repartitions, name=name)
 
     def group_by(
         self, selector: Callable[[K, V], K2], *, key: Any = None, name: str | None = None
@@ -311,7 +314,7 @@ class Stream(Generic[K, V]):
         from headwater.dsl.grouped import GroupedStream
 
         selected = self.select_key(selector, key=key, name=name)
-        return GroupedStream(self._builder, selected.node, repartitions=True, name=name)
+        return GroupedStream(self._graph, selected.node, repartitions=True, name=name)
 
     def to_table(self, *, store: str | None = None, name: str | None = None) -> Table[K, V]:
         """Read the stream as updates of a table.
@@ -322,13 +325,13 @@ class Stream(Generic[K, V]):
         """
         from headwater.dsl.tables import Table
 
-        given = self._builder.names.given_or_processor(name, "KSTREAM-TOTABLE-")
-        spec = self._builder.store(store, "KSTREAM-TOTABLE-")
-        source = self._builder.repartition(self.node, given) if self._repartitions else self.node
-        node = self._builder.add(
+        given = self._graph.names.given_or_processor(name, "KSTREAM-TOTABLE-")
+        spec = self._graph.store(store, "KSTREAM-TOTABLE-")
+        source = self._graph.repartition(self.node, given) if self._repartitions else self.node
+        node = self._graph.add(
             n.ToTable, name=given, inputs=(source,), key=self.node.key, value=self.node.value, store=spec
         )
-        return Table(self._builder, node)
+        return Table(self._graph, node)
 
     # --- joins ------------------------------------------------------------------------------------------------------
 
@@ -458,6 +461,8 @@ class Stream(Generic[K, V]):
         from headwater.dsl.tables import GlobalTable, Table
 
         where = "join" if kind == "inner" else f"{kind}_join"
+        if isinstance(other, Stream | Table | GlobalTable):
+            check_graph(self, other, where)
         if isinstance(other, Stream):
             return join_stream(self, other, kind, window, where, **options)
         if window is not None or "grace" in options:
@@ -473,7 +478,7 @@ class Stream(Generic[K, V]):
         if not self._repartitions:
             return self.node
         if name not in self._repartitioned:
-            self._repartitioned[name] = Stream(self._builder, self._builder.repartition(self.node, name))
+            self._repartitioned[name] = Stream(self._graph, self._graph.repartition(self.node, name))
         return self._repartitioned[name].node
 
 
@@ -485,6 +490,24 @@ def grace_ms(grace: Duration, where: str) -> int:
         where: The operator, for the message.
     """
     return parse_duration_ms(grace, f"{where}(grace=)")
+
+
+def check_graph(left: Any, right: Any, where: str) -> None:
+    """Refuse to connect streams or tables of different applications.
+
+    Args:
+        left: A stream or table.
+        right: Another one.
+        where: The operator, for the message.
+
+    Raises:
+        TopologyError: They belong to different topologies.
+    """
+    if left._graph is not right._graph:
+        raise TopologyError(
+            f"expected both sides to belong to one application, got {left!r} and {right!r} of two - at {where}; "
+            "write one of them to a topic and read it in the other application"
+        )
 
 
 def check_keys(left: Serde[Any], right: Serde[Any], where: str) -> None:

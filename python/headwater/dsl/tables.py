@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from headwater.dsl import functions as f
-from headwater.dsl.streams import Stream, check_keys
+from headwater.dsl.streams import Stream, check_graph, check_keys
 from headwater.errors import TopologyError
 from headwater.topology import nodes as n
 
 if TYPE_CHECKING:
-    from headwater.dsl.builder import StreamsBuilder
+    from headwater.dsl.graph import Graph
     from headwater.dsl.grouped import GroupedTable
 
 K = TypeVar("K")
@@ -24,14 +24,14 @@ R = TypeVar("R")
 class GlobalTable(Generic[K, V]):
     """A table that every task has whole; streams are joined with it under any key."""
 
-    def __init__(self, builder: StreamsBuilder, node: n.GlobalTableSource) -> None:
+    def __init__(self, graph: Graph, node: n.GlobalTableSource) -> None:
         """Wrap a node; made by `StreamsBuilder.global_table`.
 
         Args:
-            builder: Where the node lives.
+            graph: Where the node lives.
             node: The source.
         """
-        self._builder = builder
+        self._graph = graph
         self.node = node
 
     def __repr__(self) -> str:
@@ -41,21 +41,21 @@ class GlobalTable(Generic[K, V]):
 class Table(Generic[K, V]):
     """The latest value of each key; None deletes one. Every method returns a new table or stream."""
 
-    def __init__(self, builder: StreamsBuilder, node: n.Node) -> None:
+    def __init__(self, graph: Graph, node: n.Node) -> None:
         """Wrap a node; tables are made by `StreamsBuilder.table`, by aggregations and by the methods below.
 
         Args:
-            builder: Where the node lives.
+            graph: Where the node lives.
             node: What makes the changes.
         """
-        self._builder = builder
+        self._graph = graph
         self.node = node
 
     def __repr__(self) -> str:
         return f"<Table {self.node.name}: {self.node.key.name}, {self.node.value.name}>"
 
     def _store(self, store: str | None, prefix: str) -> n.StoreSpec | None:
-        return None if store is None else self._builder.store(store, prefix)
+        return None if store is None else self._graph.store(store, prefix)
 
     def filter(
         self, predicate: Callable[[K, V], Any], *, store: str | None = None, name: str | None = None
@@ -113,11 +113,11 @@ class Table(Generic[K, V]):
 
     def _next(self, kind: type[n.Node], name: str | None, prefix: str, **fields: Any) -> Table[Any, Any]:
         fields.setdefault("value", self.node.value)
-        node = self._builder.add(
-            kind, name=self._builder.names.given_or_processor(name, prefix), inputs=(self.node,), key=self.node.key,
+        node = self._graph.add(
+            kind, name=self._graph.names.given_or_processor(name, prefix), inputs=(self.node,), key=self.node.key,
             **fields,
         )  # fmt: skip
-        return Table(self._builder, node)
+        return Table(self._graph, node)
 
     def to_stream(
         self, selector: Callable[[K, V], Any] | None = None, *, key: Any = None, name: str | None = None
@@ -129,11 +129,11 @@ class Table(Generic[K, V]):
             key: Serde or type of the new keys.
             name: Stable name of the node.
         """
-        node = self._builder.add(
-            n.ToStream, name=self._builder.names.given_or_processor(name, "KTABLE-TOSTREAM-"), inputs=(self.node,),
+        node = self._graph.add(
+            n.ToStream, name=self._graph.names.given_or_processor(name, "KTABLE-TOSTREAM-"), inputs=(self.node,),
             key=self.node.key, value=self.node.value,
         )  # fmt: skip
-        stream: Stream[Any, V] = Stream(self._builder, node)
+        stream: Stream[Any, V] = Stream(self._graph, node)
         return stream if selector is None else stream.select_key(selector, key=key)
 
     def group_by(
@@ -154,12 +154,12 @@ class Table(Generic[K, V]):
         """
         from headwater.dsl.grouped import GroupedTable
 
-        node = self._builder.add(
-            n.TableGroupBy, name=self._builder.names.given_or_processor(name, "KTABLE-SELECT-"), inputs=(self.node,),
+        node = self._graph.add(
+            n.TableGroupBy, name=self._graph.names.given_or_processor(name, "KTABLE-SELECT-"), inputs=(self.node,),
             key=f.returned(lambda: None, key), value=f.returned(lambda: None, value),
             selector=f.callable_fn(selector, "group_by"),
         )  # fmt: skip
-        return GroupedTable(self._builder, node, name=name)
+        return GroupedTable(self._graph, node, name=name)
 
     def join(
         self, other: Table[K, V2], *, combine: Callable[..., R], with_key: bool = False, value: Any = None,
@@ -215,14 +215,15 @@ class Table(Generic[K, V]):
         where = "join" if kind == "inner" else f"{kind}_join"
         if not isinstance(other, Table):
             raise TopologyError(f"expected a Table, got {other!r} - at {where}")
+        check_graph(self, other, where)
         check_keys(self.node.key, other.node.key, where)
         joiner = f.combine_of(combine, where, with_key=with_key)
         if joiner.kind == "expr":
             raise TopologyError(f"expected a callable (left, right), got expressions - at {where} of tables")
-        names = self._builder.names
-        spec = None if store is None else self._builder.store(store, "KTABLE-MERGE-")
+        names = self._graph.names
+        spec = None if store is None else self._graph.store(store, "KTABLE-MERGE-")
         merge = names.given_or_processor(name, "KTABLE-MERGE-")
-        node = self._builder.add(
+        node = self._graph.add(
             n.TableTableJoin,
             name=merge,
             inputs=(self.node, other.node),
@@ -234,4 +235,4 @@ class Table(Generic[K, V]):
             this_join_name=names.suffixed_or_processor(name, "-join-this", "KTABLE-JOINTHIS-"),
             other_join_name=names.suffixed_or_processor(name, "-join-other", "KTABLE-JOINOTHER-"),
         )
-        return Table(self._builder, node)
+        return Table(self._graph, node)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from headwater.errors import TopologyError
 from headwater.topology import nodes as n
 
 if TYPE_CHECKING:
@@ -62,14 +61,10 @@ def lower(topology: Topology) -> list[Processor]:
 
     Args:
         topology: The topology.
-
-    Raises:
-        TopologyError: Two sources want the same topic in different ways.
     """
     result: list[Processor] = []
     outputs: dict[int, str] = {}
     readers: dict[frozenset[str], str] = {}
-    claimed: dict[str, n.Node] = {}
 
     def add(node: n.Node, kind: Kind, name: str, inputs: Iterable[str] = (), **fields: object) -> None:
         result.append(Processor(name=name, kind=kind, inputs=tuple(inputs), node=node, **fields))  # type: ignore[arg-type]
@@ -93,11 +88,9 @@ def lower(topology: Topology) -> list[Processor]:
                 if topics in readers:
                     outputs[node.id] = readers[topics]
                     continue
-                _claim(claimed, node, node.topics)
                 readers[topics] = node.name
                 add(node, "source", node.name, topics=node.topics)
             case n.TableSource() | n.GlobalTableSource():
-                _claim(claimed, node, (node.topic,))
                 is_global = isinstance(node, n.GlobalTableSource)
                 add(node, "source", node.source_name, topics=(node.topic,), is_global=is_global)
                 add(node, "processor", node.name, [node.source_name], stores=own_store(node), is_global=is_global)
@@ -129,16 +122,6 @@ def lower(topology: Topology) -> list[Processor]:
             case _:
                 add(node, "processor", node.name, before, stores=own_store(node))
     return result
-
-
-def _claim(claimed: dict[str, n.Node], node: n.Node, topics: tuple[str, ...]) -> None:
-    for topic in topics:
-        if topic in claimed:
-            raise TopologyError(
-                f"expected one source for topic '{topic}', got {claimed[topic].name} and {node.name} - at the topology; "
-                "read it once and share the stream or table (a stream of it can be made with to_stream or to_table)"
-            )
-        claimed[topic] = node
 
 
 def sub_topologies(processors: list[Processor]) -> list[SubTopology]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from headwater.topology import describe as _describe
 from headwater.topology import nodes as n
+from headwater.topology.describe import describe
+from headwater.topology.details import details
+from headwater.topology.mermaid import mermaid
 
 TABLES = (
     n.TableSource,
@@ -120,9 +122,18 @@ class Topology:
 
     # --- words ------------------------------------------------------------------------------------------------------
 
-    def describe(self) -> str:
-        """The topology as text, exactly as Kafka Streams describes it."""
-        return _describe.describe(self)
+    def describe(self, *, verbose: bool = False) -> str:
+        """The topology as text, exactly as Kafka Streams describes it.
+
+        Args:
+            verbose: Also say, node by node, what types, windows and stores it has.
+        """
+        text = describe(self)
+        return f"{text}{details(self)}" if verbose else text
+
+    def mermaid(self) -> str:
+        """The topology as a Mermaid flowchart, for Markdown and notebooks."""
+        return mermaid(self)
 
     # --- stores -----------------------------------------------------------------------------------------------------
 
