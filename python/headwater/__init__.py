@@ -16,68 +16,140 @@ if sys.platform == "win32":
 if TYPE_CHECKING:
     from headwater import serdes as serdes
     from headwater import testing as testing
+    from headwater.dsl import (
+        GlobalTable as GlobalTable,
+    )
+    from headwater.dsl import (
+        GroupedStream as GroupedStream,
+    )
+    from headwater.dsl import (
+        GroupedTable as GroupedTable,
+    )
+    from headwater.dsl import (
+        HoppingWindow as HoppingWindow,
+    )
+    from headwater.dsl import (
+        JoinWindow as JoinWindow,
+    )
+    from headwater.dsl import (
+        SessionWindow as SessionWindow,
+    )
+    from headwater.dsl import (
+        SlidingWindow as SlidingWindow,
+    )
+    from headwater.dsl import (
+        Stream as Stream,
+    )
+    from headwater.dsl import (
+        StreamsBuilder as StreamsBuilder,
+    )
+    from headwater.dsl import (
+        Table as Table,
+    )
+    from headwater.dsl import (
+        TumblingWindow as TumblingWindow,
+    )
+    from headwater.dsl import (
+        UnlimitedWindow as UnlimitedWindow,
+    )
+    from headwater.dsl import (
+        WindowedStream as WindowedStream,
+    )
     from headwater.errors import (
         ClosedError as ClosedError,
+    )
+    from headwater.errors import (
         CorruptLogError as CorruptLogError,
+    )
+    from headwater.errors import (
         HeadwaterError as HeadwaterError,
+    )
+    from headwater.errors import (
         InternalError as InternalError,
+    )
+    from headwater.errors import (
         InvalidArgumentError as InvalidArgumentError,
+    )
+    from headwater.errors import (
         LockedError as LockedError,
+    )
+    from headwater.errors import (
         OffsetOutOfRangeError as OffsetOutOfRangeError,
+    )
+    from headwater.errors import (
         ProcessingError as ProcessingError,
+    )
+    from headwater.errors import (
         SerdeError as SerdeError,
+    )
+    from headwater.errors import (
         StorageError as StorageError,
+    )
+    from headwater.errors import (
         TopologyChangedError as TopologyChangedError,
+    )
+    from headwater.errors import (
         TopologyError as TopologyError,
+    )
+    from headwater.errors import (
         UnknownTopicError as UnknownTopicError,
     )
-    from headwater.time import (
-        Clock as Clock,
-        ManualClock as ManualClock,
-        SystemClock as SystemClock,
+    from headwater.frames import (
+        key as key,
+    )
+    from headwater.frames import (
+        offset as offset,
+    )
+    from headwater.frames import (
+        partition as partition,
+    )
+    from headwater.frames import (
+        timestamp as timestamp,
+    )
+    from headwater.frames import (
+        value as value,
+    )
+    from headwater.log import (
+        Broker as Broker,
+    )
+    from headwater.log import (
+        Consumer as Consumer,
+    )
+    from headwater.log import (
+        Producer as Producer,
+    )
+    from headwater.log import (
+        open as open,
     )
     from headwater.records import (
         Record as Record,
+    )
+    from headwater.records import (
         RecordMetadata as RecordMetadata,
+    )
+    from headwater.records import (
         TopicPartition as TopicPartition,
+    )
+    from headwater.records import (
         Windowed as Windowed,
+    )
+    from headwater.runtime import (
+        App as App,
+    )
+    from headwater.time import (
+        Clock as Clock,
+    )
+    from headwater.time import (
+        ManualClock as ManualClock,
+    )
+    from headwater.time import (
+        SystemClock as SystemClock,
     )
     from headwater.topics import (
         Topic as Topic,
     )
-    from headwater.log import (
-        Broker as Broker,
-        Consumer as Consumer,
-        Producer as Producer,
-        open as open,
-    )
     from headwater.topology import (
         Topology as Topology,
-    )
-    from headwater.dsl import (
-        GlobalTable as GlobalTable,
-        GroupedStream as GroupedStream,
-        GroupedTable as GroupedTable,
-        HoppingWindow as HoppingWindow,
-        JoinWindow as JoinWindow,
-        SessionWindow as SessionWindow,
-        SlidingWindow as SlidingWindow,
-        Stream as Stream,
-        StreamsBuilder as StreamsBuilder,
-        Table as Table,
-        TumblingWindow as TumblingWindow,
-        UnlimitedWindow as UnlimitedWindow,
-        WindowedStream as WindowedStream,
-    )
-    from headwater.frames import (
-        key as key,
-        offset as offset,
-        partition as partition,
-        timestamp as timestamp,
-        value as value,
-    )
-    from headwater.runtime import (
-        App as App,
     )
 
 _EXPORTS = {

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterable
 from datetime import datetime, timedelta
-from typing import Any, final
+from typing import Any, Self, final
 
 from headwater.records import RecordMetadata
 
@@ -61,7 +61,7 @@ class Producer:
         compression: str,
         buffer_memory: int,
         encoders: Callable[[str], tuple[Any, Any]],
-    ) -> Producer: ...
+    ) -> Self: ...
     def send(
         self,
         topic: str,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time as _time
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from headwater.errors import InvalidArgumentError
@@ -19,7 +19,7 @@ Timestamp = int | datetime
 
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _PART = re.compile(r"\s*(\d+)\s*([a-z]+)\s*")
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HINT = 'give a timedelta or a string such as "10s" or "1m30s"'
 
 

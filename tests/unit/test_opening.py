@@ -99,12 +99,12 @@ def test_a_forked_child_is_refused(tmp_path: Path) -> None:
                 answers.append("no error")
             except hw.ClosedError as error:
                 answers.append("fork" if "fork" in str(error) else str(error))
-            except BaseException as error:  # noqa: BLE001
+            except BaseException as error:
                 answers.append(repr(error))
         for close in (producer.close, consumer.close, broker.close):
             try:
                 close()
-            except BaseException as error:  # noqa: BLE001
+            except BaseException as error:
                 answers.append(repr(error))
         os.write(write, ",".join(answers).encode())
         os._exit(0)

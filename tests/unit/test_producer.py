@@ -101,7 +101,7 @@ def test_a_declared_topic_refuses_what_does_not_fit(broker: hw.Broker) -> None:
 
 
 def test_headers_and_timestamps(broker: hw.Broker) -> None:
-    at = datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc)
+    at = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
     headers = [("a", b"1"), ("a", b""), ("", None), ("\u00fc", b"\xff")]
     with broker.producer() as producer:
         producer.send("t", value=b"", timestamp=at, headers=headers, partition=1)

@@ -49,7 +49,7 @@ class Named(TypedDict):
         (Named, {"name": "a"}, "json[Named]"),
         (dict, {"a": [1, None]}, "json[dict]"),
         (list[int], [1, 2], "json[list[int]]"),
-        (datetime.datetime, datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc), "json[datetime]"),
+        (datetime.datetime, datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC), "json[datetime]"),
         (decimal.Decimal, decimal.Decimal("1.10"), "json[Decimal]"),
         (int | None, 5, "json[int | None]"),
     ],
@@ -165,7 +165,7 @@ def test_a_remembered_class_comes_back_as_dicts_of_the_same_types() -> None:
     serde = serdes.json(Nested)
     config = msgspec.json.decode(msgspec.json.encode(serdes.serde_to_config(serde)))
     back = serdes.serde_from_config(config)
-    at = datetime.datetime(2024, 1, 1, tzinfo=datetime.timezone.utc)
+    at = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
     value = back.deserialize(serde.serialize(Nested(Ride(1, 2.0), ["a"], at)))
     assert value == {
         "ride": {"PULocationID": 1, "trip_distance": 2.0, "note": None},

@@ -43,7 +43,7 @@ def test_a_negative_bound_is_possible_where_asked_for() -> None:
 
 
 def test_timestamps() -> None:
-    aware = datetime.datetime(1970, 1, 1, 0, 0, 1, tzinfo=datetime.timezone.utc)
+    aware = datetime.datetime(1970, 1, 1, 0, 0, 1, tzinfo=datetime.UTC)
     assert to_timestamp_ms(aware) == 1000
     assert to_timestamp_ms(-5) == -5
     for bad in (aware.replace(tzinfo=None), 1.5, "now", True):

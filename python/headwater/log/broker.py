@@ -52,7 +52,7 @@ class Broker:
     def __init__(self, shared: SharedLog, mode: Literal["rw", "r"]) -> None:
         """Use `headwater.open`."""
         self._shared_log = shared
-        self._mode = mode
+        self._mode: Literal["rw", "r"] = mode
         self._is_closed = False
         self._many: Producer | None = None
 

@@ -307,7 +307,9 @@ class Consumer(Generic[K, V]):
             decoded_keys = key_serde.deserialize_many(keys)
             decoded_values = value_serde.deserialize_many(values)
         except Exception:  # a user's serde may raise anything: find the record, one by one
-            self._decode_each(place, position, zip(offsets, timestamps, keys, values, headers or repeat(())))
+            self._decode_each(
+                place, position, zip(offsets, timestamps, keys, values, headers or repeat(()), strict=False)
+            )
             return
         topic, partition = repeat(place.topic), repeat(place.partition)
         rest = repeat(()) if headers is None else headers
@@ -325,7 +327,7 @@ class Consumer(Generic[K, V]):
                 part = "value"
                 new_value = None if value is None else value_serde.deserialize(value)
                 found = Record(*place, offset, timestamp, new_key, new_value, headers)
-            except Exception as cause:  # noqa: BLE001
+            except Exception as cause:
                 as_bytes: Record[Any, Any] = Record(*place, offset, timestamp, key, value, headers)
                 error = located(cause, as_bytes, part)
                 if self._policy is None:
@@ -483,7 +485,9 @@ class Consumer(Generic[K, V]):
 
     def _awaited(self) -> list[tuple[str, int, int]]:
         """What to wait for: the next offset of every partition that may be read."""
-        return [(*place, p.next) for place, p in self._positions.items() if place not in self._paused]
+        return [
+            (place.topic, place.partition, p.next) for place, p in self._positions.items() if place not in self._paused
+        ]
 
     def _done_offsets(self) -> dict[TopicPartition, int]:
         """The next offset to commit of every partition, the record being processed counted as done."""
@@ -529,7 +533,9 @@ class Consumer(Generic[K, V]):
             self._shared.groups.commit(
                 self._member,
                 changed,
-                lambda kept: self._core.commit_offsets(group, [(*place, o, "") for place, o in kept.items()]),
+                lambda kept: self._core.commit_offsets(
+                    group, [(place.topic, place.partition, o, "") for place, o in kept.items()]
+                ),
             )
             self._commits += 1
         for place, offset in changed.items():

@@ -90,7 +90,9 @@ class Producer(_core.Producer):
     def __del__(self) -> None:
         try:
             if self.is_unflushed():
-                warnings.warn(f"{self!r} was dropped unflushed; it is flushed now", ResourceWarning, source=self)
+                warnings.warn(
+                    f"{self!r} was dropped unflushed; it is flushed now", ResourceWarning, stacklevel=1, source=self
+                )
             self.close()
         except RuntimeError:  # closed or forked: nothing to save here
             return

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyBytes, PyFloat, PyInt, PyList, PyString, PyType};
+use pyo3::types::{PyBytes, PyFloat, PyInt, PyList, PyString, PyType};
 
 use crate::clock::{now, seconds, wall_clock_ms};
 use crate::errors::{Failure, InternalError, SerdeError, at};
@@ -134,10 +134,8 @@ fn infer<'a, 'py>(value: &'a Bound<'py, PyAny>) -> PyResult<Encoded<'a, 'py>> {
         }
     } else if let Ok(float) = value.cast_exact::<PyFloat>() {
         return Ok(Encoded::Eight(float.value().to_be_bytes()));
-    } else if !value.is_instance_of::<PyBool>() {
-        if let Some(int) = value.cast_exact::<PyInt>().ok().and_then(|int| int.extract::<i64>().ok()) {
-            return Ok(Encoded::Eight(int.to_be_bytes()));
-        }
+    } else if let Some(int) = value.cast_exact::<PyInt>().ok().and_then(|int| int.extract::<i64>().ok()) {
+        return Ok(Encoded::Eight(int.to_be_bytes()));
     }
     // JSON, and everything unusual: bytearrays, integers beyond 64 bits, lone surrogates.
     static ENCODE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
@@ -184,10 +182,10 @@ impl Producer {
     fn target(&self, topic: &Bound<'_, PyString>) -> PyResult<Arc<Target>> {
         let mut targets = self.targets.lock();
         if targets.epoch == self.epoch.load(Ordering::Relaxed) {
-            if let Some((name, target)) = &targets.last {
-                if name.is(topic) {
-                    return Ok(Arc::clone(target));
-                }
+            if let Some((name, target)) = &targets.last
+                && name.is(topic)
+            {
+                return Ok(Arc::clone(target));
             }
             if let Some(target) = targets.by_name.get(topic.to_str()?).cloned() {
                 targets.last = Some((topic.clone().unbind(), Arc::clone(&target)));

@@ -194,7 +194,9 @@ impl Sender {
             self.work.notify_one();
         }
         let batch = Arc::new(Batch { lane: Arc::clone(lane), outcome: OnceLock::new() });
-        Open { builder: BatchBuilder::new(), batch, opened_at, bytes: 0 }
+        // Room for a full batch, so that the buffer is not copied while it grows.
+        let builder = BatchBuilder::with_capacity(self.settings.batch_size.min(1 << 20) + 1024);
+        Open { builder, batch, opened_at, bytes: 0 }
     }
 
     /// Hands a batch to the thread; the caller holds the lane's lock.
