@@ -66,7 +66,7 @@ def test_a_window_waits_for_its_grace_and_no_longer() -> None:
             (0, 2),
             (10_000, 2),
         ]
-        assert driver.dropped_records == 1
+        assert driver.dropped_records() == 1
 
 
 def test_windowed_counts_equal_a_counter() -> None:
