@@ -1,6 +1,6 @@
 """Counts rides per pick-up zone into topic ``rides-per-zone``: a table that changes with every ride.
 
-    python -m examples.rides.count_per_zone DIR
+python -m examples.rides.count_per_zone DIR
 """
 
 from __future__ import annotations

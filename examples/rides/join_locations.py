@@ -44,7 +44,9 @@ def build(broker: hw.Broker | str) -> hw.App:
     dropoffs = app.stream("dropoffs", key=str, value=Ride)
     locations = app.stream("locations", key=str, value=Location)
     matches = dropoffs.join(locations, hw.JoinWindow("20m"), grace="5m", combine=Match.of)
-    matches.filter(lambda zone, match: abs(match.requested - match.dropped_off) <= timedelta(minutes=10)).to("free-taxis")
+    matches.filter(lambda zone, match: abs(match.requested - match.dropped_off) <= timedelta(minutes=10)).to(
+        "free-taxis"
+    )
     return app
 
 

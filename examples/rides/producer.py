@@ -1,6 +1,6 @@
 """Writes rides from a CSV file into topic ``rides``, keyed by pick-up zone, with the pick-up as their event time.
 
-    python -m examples.rides.producer DIR [rides.csv]
+python -m examples.rides.producer DIR [rides.csv]
 """
 
 from __future__ import annotations

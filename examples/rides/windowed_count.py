@@ -1,6 +1,6 @@
 """Counts rides per pick-up zone and ten seconds of event time, waiting five more for rides that come out of order.
 
-    python -m examples.rides.windowed_count DIR
+python -m examples.rides.windowed_count DIR
 """
 
 from __future__ import annotations

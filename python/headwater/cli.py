@@ -10,7 +10,9 @@ def main() -> None:
     try:
         import typer
     except ModuleNotFoundError as missing:
-        sys.exit(f"headwater: expected the packages of the command line, got no {missing.name}; pip install 'headwater[cli]'")
+        sys.exit(
+            f"headwater: expected the packages of the command line, got no {missing.name}; pip install 'headwater[cli]'"
+        )
 
     from pathlib import Path
     from typing import Annotated

@@ -12,5 +12,7 @@ from tests.docs.blocks import ROOT, python_blocks
 def test_the_readme_runs(tmp_path: Path) -> None:
     program = tmp_path / "readme.py"
     program.write_text("\n\n".join(python_blocks(ROOT / "README.md")))
-    done = subprocess.run([sys.executable, "-W", "error", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr

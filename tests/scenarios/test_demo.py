@@ -68,7 +68,9 @@ def test_departures_per_hour_equal_polars(demo: Run) -> None:
     )
     found = report.latest(demo.broker.read_frame(HOURLY), "key", "window_start").sort("key", "window_start")
     assert_frame_equal(found.select(expected.columns), expected, check_dtypes=False, abs_tol=1e-9)
-    assert (found["window_end"] - found["window_start"]).unique().to_list() == [found["window_end"][0] - found["window_start"][0]]
+    assert (found["window_end"] - found["window_start"]).unique().to_list() == [
+        found["window_end"][0] - found["window_start"][0]
+    ]
 
 
 def expected_joined() -> pl.DataFrame:
@@ -82,7 +84,19 @@ def expected_joined() -> pl.DataFrame:
 
 
 def test_flights_with_weather_equal_polars(demo: Run) -> None:
-    columns = ["timestamp", "key", "carrier", "flight", "dest", "dep_delay", "temp", "wind_speed", "precip", "visib", "airline"]
+    columns = [
+        "timestamp",
+        "key",
+        "carrier",
+        "flight",
+        "dest",
+        "dep_delay",
+        "temp",
+        "wind_speed",
+        "precip",
+        "visib",
+        "airline",
+    ]
     expected = expected_joined().select(columns).sort("timestamp", "key", "carrier", "flight")
     found = demo.broker.read_frame(JOINED).select(columns).sort("timestamp", "key", "carrier", "flight")
     assert_frame_equal(found, expected, check_dtypes=False)

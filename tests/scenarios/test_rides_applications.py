@@ -75,7 +75,10 @@ def test_windowed_counts_equal_a_counter() -> None:
         produce(broker, rides)
         windowed_count.build(broker).run(until="caught_up", close_windows=True)
         last = broker.read_frame("rides-per-window").unique(["key", "window_start"], keep="last", maintain_order=True)
-        found = {(key, int(start.timestamp())): count for key, start, count in last.select("key", "window_start", "value").iter_rows()}
+        found = {
+            (key, int(start.timestamp())): count
+            for key, start, count in last.select("key", "window_start", "value").iter_rows()
+        }
         assert found == Counter(
             (str(ride.PULocationID), int(ride.tpep_pickup_datetime.timestamp()) // 10 * 10) for ride in rides
         )

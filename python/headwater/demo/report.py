@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from headwater.demo.data import load
 from headwater.demo.pipeline import CARRIERS, HOURLY, JOINED, build
-from headwater.log import Broker, open
+from headwater.log import open
 
 if TYPE_CHECKING:
     import polars as pl
@@ -84,7 +84,9 @@ def _metrics(metrics: Metrics) -> None:
 def _tables(tables: dict[str, pl.DataFrame]) -> None:
     import polars as pl
 
-    with pl.Config(tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, tbl_rows=16, tbl_cols=12, float_precision=2):
+    with pl.Config(
+        tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, tbl_rows=16, tbl_cols=12, float_precision=2
+    ):
         _say("\nthe worst hours (mean departure delay in minutes, 95th percentile, share cancelled)")
         hours = busiest_hours(tables[HOURLY]).head(8)
         _say(str(hours.select("key", "window_start", "flights", "mean_delay", "p95_delay", "cancelled")))
