@@ -35,6 +35,11 @@ fn same_length(rows: usize, column: usize) -> PyResult<()> {
 
 #[pymethods]
 impl Rows {
+    #[new]
+    fn new() -> Self {
+        Self::default()
+    }
+
     /// Rows of source records; `seqs` ascending.
     #[staticmethod]
     fn source(
@@ -273,7 +278,10 @@ pub(crate) fn emitted(order: &OrderKey, emission: u32) -> OrderKey {
 
 /// Splits a visible aggregate with kept rows into its folded JSON object and the rows.
 #[pyfunction]
-pub(crate) fn split_rows<'py>(py: Python<'py>, visible: &[u8]) -> PyResult<(Bound<'py, PyBytes>, Vec<Bound<'py, PyBytes>>)> {
+pub(crate) fn split_rows<'py>(
+    py: Python<'py>,
+    visible: &[u8],
+) -> PyResult<(Bound<'py, PyBytes>, Vec<Bound<'py, PyBytes>>)> {
     let (folded, rows) = split(&Bytes::copy_from_slice(visible))
         .ok_or_else(|| PyValueError::new_err("expected an aggregate with kept rows, got other bytes"))?;
     Ok((PyBytes::new(py, &folded), rows.iter().map(|row| PyBytes::new(py, row)).collect()))
