@@ -72,6 +72,12 @@ class Kernel(Vertex):
         """(store, rank) of cached stores whose flushes this kernel forwards."""
 
 
+    @property
+    def writes(self) -> bool:
+        """Whether it changes a store."""
+        return self.name not in {"pass", "drop_null", "lookup"}
+
+
 class Vector(Vertex):
     """A vector step."""
 

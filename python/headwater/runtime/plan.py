@@ -94,6 +94,17 @@ class Plan:
         for vertex in self.vertices:
             self.levels[vertex.level].append(vertex)
         self._build_segments()
+        if not self._can_fail_late():
+            self.task.never_roll_back()
+
+    def _can_fail_late(self) -> bool:
+        """Whether a step that can fail runs after (or between) writes to stores."""
+        writes = [vertex.level for vertex in self.vertices if isinstance(vertex, Kernel) and vertex.writes]
+        harmless = (steps.SinkStep, steps.Identity)
+        return any(
+            isinstance(vertex, Vector) and vertex.level > min(writes, default=0) and not isinstance(vertex.step, harmless)
+            for vertex in self.vertices
+        ) or any(isinstance(vertex, Vector) and isinstance(vertex.step, SessionFoldStep) for vertex in self.vertices)
 
     # --- building blocks --------------------------------------------------------------------------------------------
 

@@ -167,9 +167,10 @@ class Runner:
                     inputs.append((kernel.number, port, _within(batch, failures).to_rows()))
         if inputs or (has_flushes and marks):
             kept = marks if failures.limit is None else [mark for mark in marks if mark < failures.limit]
-            # A segment takes the rows it is given, and rows may be shared with another reader.
-            mine = [(node, port, rows.copy()) for node, port, rows in inputs]
-            self._deliver_ports(segment, self.plan.task.run(segment, mine, kept), pending, failures)
+            # A segment takes the rows it is given; what peeks saw is still to be read.
+            if self._peeks:
+                inputs = [(node, port, rows.copy()) for node, port, rows in inputs]
+            self._deliver_ports(segment, self.plan.task.run(segment, inputs, kept), pending, failures)
 
     def _deliver_ports(self, segment: int, ports: list[Rows], pending: Pending, failures: Failures) -> None:
         for (child, port, flows), rows in zip(self.plan.ports[segment], ports, strict=True):

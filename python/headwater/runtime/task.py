@@ -271,8 +271,10 @@ class StreamTask:
             part = owners[seq]
             rank = sum(1 for owner in owners[:seq] if owner == part)
             source = self.partitions[part]
-            key, value = taken[part].keys()[rank], taken[part].values()[rank]
-            return Coordinates(self._topic(source.topic), source.number, firsts[part][rank], key, value)
+            offset = firsts[part][rank]
+            # The rows themselves have gone where they were needed: read the record once more.
+            _, _, again = fetch_rows(self._log, self._topic(source.topic), source.number, offset, 1)
+            return Coordinates(self._topic(source.topic), source.number, offset, again.keys()[0], again.values()[0])
 
         inputs = {source.topic: rows for source, rows in zip(self.partitions, taken, strict=True) if len(rows)}
         result = self._runner.process(inputs, marks, locate, lambda topic: self._policies.get(topic, "raise"))

@@ -153,6 +153,11 @@ impl Task {
         self.stores.stores[store].keeps_history = true;
     }
 
+    /// Says that nothing after a store's writes can fail, so that no batch will be rolled back.
+    fn never_roll_back(&mut self) {
+        self.stores.undo.is_off = true;
+    }
+
     /// Adds the buffer of a stream-stream join; returns its index.
     #[pyo3(signature = (left, right, *, before, after, grace, is_left_outer, is_right_outer, is_compatible, is_logged))]
     fn add_join(

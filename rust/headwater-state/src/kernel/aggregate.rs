@@ -73,14 +73,15 @@ impl Run<'_> {
         let close = stream_time - kernel.grace;
         let mut start = (row.timestamp - kernel.size + kernel.advance).max(0) / kernel.advance * kernel.advance;
         while start <= row.timestamp {
-            if start + kernel.size > close {
-                let mut assigned = row.clone();
-                assigned.window_start = start;
-                self.forward(node, assigned);
-            } else {
+            let next = start + kernel.advance;
+            if start + kernel.size <= close {
                 self.drop_late(node, &row);
+            } else if next > row.timestamp {
+                return self.forward(node, Row { window_start: start, ..row });
+            } else {
+                self.forward(node, Row { window_start: start, ..row.clone() });
             }
-            start += kernel.advance;
+            start = next;
         }
     }
 

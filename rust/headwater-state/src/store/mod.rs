@@ -76,11 +76,15 @@ impl Default for Clocks {
 #[derive(Debug, Default)]
 pub struct UndoLog {
     entries: Vec<(u32, Undo)>,
+    /// Nothing that runs after a store's writes can fail: nothing will ever be rolled back.
+    pub is_off: bool,
 }
 
 impl UndoLog {
     pub(crate) fn push(&mut self, seq: u32, entry: Undo) {
-        self.entries.push((seq, entry));
+        if !self.is_off {
+            self.entries.push((seq, entry));
+        }
     }
 
     pub(crate) fn push_join(&mut self, seq: u32, store: usize, entry: join_buffer::JoinUndo) {
@@ -200,12 +204,36 @@ impl Store {
             }
         }
         let previous = self.shape.put(&key, slot);
+        if write.undo.is_off && !self.is_cached && !self.keeps_history {
+            if self.is_logged && !self.changed.contains_key(&key) {
+                self.changed.insert(StoreKey::owned(&key.key, key.start, key.end), ());
+            }
+            return previous;
+        }
         let visible = previous.clone();
         if self.keeps_history {
             self.history.entry(key.clone()).or_default().push((write.order.clone(), previous.clone()));
         }
-        if self.is_logged {
-            self.changed.insert(key.clone(), ());
+        if self.is_logged && !self.changed.contains_key(&key) {
+            // A key that is kept owns its bytes: a slice would pin the buffer that it was read from.
+            self.changed.insert(StoreKey::owned(&key.key, key.start, key.end), ());
+        }
+        if self.is_cached && write.undo.is_off {
+            self.tick += 1;
+            if let Some(dirty) = self.dirty.get_mut(&key) {
+                dirty.timestamp = write.timestamp;
+                dirty.headers = write.headers.clone();
+                dirty.tick = self.tick;
+            } else {
+                let entry = Dirty {
+                    before: previous.clone(),
+                    timestamp: write.timestamp,
+                    headers: write.headers.clone(),
+                    tick: self.tick,
+                };
+                self.dirty.insert(StoreKey::owned(&key.key, key.start, key.end), entry);
+            }
+            return visible;
         }
         if self.is_cached {
             self.tick += 1;
