@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, overload
 
+from headwater._typing import OnError
 from headwater.dsl.functions import ExpressionTypes, NoExpressions
 from headwater.dsl.graph import Graph
 from headwater.dsl.streams import Stream
@@ -15,9 +16,6 @@ from headwater.topology import nodes as n
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-Kind = Any
-"""A serde or a type."""
 
 
 class StreamsBuilder:
@@ -40,47 +38,46 @@ class StreamsBuilder:
     # --- where data comes from --------------------------------------------------------------------------------------
 
     @overload
-    def stream(self, topic: Topic[K, V], *, name: str | None = None, on_error: Any = "raise") -> Stream[K, V]: ...
+    def stream(self, topic: Topic[K, V], *, name: str | None = None, on_error: OnError = "raise") -> Stream[K, V]: ...
 
     @overload
     def stream(
-        self, topic: str, *more: str, key: type[K], value: type[V], name: str | None = None, on_error: Any = "raise"
-    ) -> Stream[K, V]: ...
+        self, topic: str, *more: str, key: type[K] | Serde[K], value: type[V] | Serde[V],
+        name: str | None = None, on_error: OnError = "raise",
+    ) -> Stream[K, V]: ...  # fmt: skip
 
     @overload
     def stream(
-        self, topic: str, *more: str, key: Serde[K], value: type[V], name: str | None = None, on_error: Any = "raise"
-    ) -> Stream[K, V]: ...
+        self, topic: str, *more: str, key: type[K] | Serde[K], value: None = None,
+        name: str | None = None, on_error: OnError = "raise",
+    ) -> Stream[K, bytes]: ...  # fmt: skip
 
     @overload
     def stream(
-        self, topic: str, *more: str, key: type[K], value: Serde[V], name: str | None = None, on_error: Any = "raise"
-    ) -> Stream[K, V]: ...
+        self, topic: str, *more: str, key: None = None, value: type[V] | Serde[V],
+        name: str | None = None, on_error: OnError = "raise",
+    ) -> Stream[bytes, V]: ...  # fmt: skip
 
     @overload
     def stream(
-        self, topic: str, *more: str, key: Serde[K], value: Serde[V], name: str | None = None, on_error: Any = "raise"
-    ) -> Stream[K, V]: ...
+        self, topic: str, *more: str, key: None = None, value: None = None,
+        name: str | None = None, on_error: OnError = "raise",
+    ) -> Stream[bytes, bytes]: ...  # fmt: skip
 
     @overload
     def stream(
-        self,
-        topic: str,
-        *more: str,
-        key: Kind = None,
-        value: Kind = None,
-        name: str | None = None,
-        on_error: Any = "raise",
-    ) -> Stream[Any, Any]: ...
+        self, topic: str, *more: str, key: Any = None, value: Any = None,
+        name: str | None = None, on_error: OnError = "raise",
+    ) -> Stream[Any, Any]: ...  # fmt: skip
 
     def stream(
         self,
         topic: str | Topic[Any, Any],
         *more: str,
-        key: Kind = None,
-        value: Kind = None,
+        key: Any = None,
+        value: Any = None,
         name: str | None = None,
-        on_error: Any = "raise",
+        on_error: OnError = "raise",
     ) -> Stream[Any, Any]:
         """Read one or more topics as a stream of facts.
 
@@ -110,30 +107,42 @@ class StreamsBuilder:
 
     @overload
     def table(
-        self, topic: Topic[K, V], *, name: str | None = None, store: str | None = None, on_error: Any = "raise"
-    ) -> Table[K, V]: ...
-
-    @overload
-    def table(
-        self, topic: str, *, key: type[K], value: type[V], name: str | None = None, store: str | None = None,
-        on_error: Any = "raise",
+        self, topic: Topic[K, V], *, name: str | None = None, store: str | None = None, on_error: OnError = "raise"
     ) -> Table[K, V]: ...  # fmt: skip
 
     @overload
     def table(
-        self, topic: str, *, key: Kind = None, value: Kind = None, name: str | None = None, store: str | None = None,
-        on_error: Any = "raise",
+        self, topic: str, *, key: type[K] | Serde[K], value: type[V] | Serde[V],
+        name: str | None = None, store: str | None = None, on_error: OnError = "raise",
+    ) -> Table[K, V]: ...  # fmt: skip
+
+    @overload
+    def table(
+        self, topic: str, *, key: type[K] | Serde[K], value: None = None,
+        name: str | None = None, store: str | None = None, on_error: OnError = "raise",
+    ) -> Table[K, bytes]: ...  # fmt: skip
+
+    @overload
+    def table(
+        self, topic: str, *, key: None = None, value: None = None,
+        name: str | None = None, store: str | None = None, on_error: OnError = "raise",
+    ) -> Table[bytes, bytes]: ...  # fmt: skip
+
+    @overload
+    def table(
+        self, topic: str, *, key: Any = None, value: Any = None,
+        name: str | None = None, store: str | None = None, on_error: OnError = "raise",
     ) -> Table[Any, Any]: ...  # fmt: skip
 
     def table(
         self,
         topic: str | Topic[Any, Any],
         *,
-        key: Kind = None,
-        value: Kind = None,
+        key: Any = None,
+        value: Any = None,
         name: str | None = None,
         store: str | None = None,
-        on_error: Any = "raise",
+        on_error: OnError = "raise",
     ) -> Table[Any, Any]:
         """Read a topic as a table: the latest value of each key, None deleting it.
 
@@ -167,24 +176,38 @@ class StreamsBuilder:
     @overload
     def global_table(
         self, topic: Topic[K, V], *, name: str | None = None, store: str | None = None
-    ) -> GlobalTable[K, V]: ...
+    ) -> GlobalTable[K, V]: ...  # fmt: skip
 
     @overload
     def global_table(
-        self, topic: str, *, key: type[K], value: type[V], name: str | None = None, store: str | None = None
-    ) -> GlobalTable[K, V]: ...
+        self, topic: str, *, key: type[K] | Serde[K], value: type[V] | Serde[V],
+        name: str | None = None, store: str | None = None,
+    ) -> GlobalTable[K, V]: ...  # fmt: skip
 
     @overload
     def global_table(
-        self, topic: str, *, key: Kind = None, value: Kind = None, name: str | None = None, store: str | None = None
-    ) -> GlobalTable[Any, Any]: ...
+        self, topic: str, *, key: type[K] | Serde[K], value: None = None,
+        name: str | None = None, store: str | None = None,
+    ) -> GlobalTable[K, bytes]: ...  # fmt: skip
+
+    @overload
+    def global_table(
+        self, topic: str, *, key: None = None, value: None = None,
+        name: str | None = None, store: str | None = None,
+    ) -> GlobalTable[bytes, bytes]: ...  # fmt: skip
+
+    @overload
+    def global_table(
+        self, topic: str, *, key: Any = None, value: Any = None,
+        name: str | None = None, store: str | None = None,
+    ) -> GlobalTable[Any, Any]: ...  # fmt: skip
 
     def global_table(
         self,
         topic: str | Topic[Any, Any],
         *,
-        key: Kind = None,
-        value: Kind = None,
+        key: Any = None,
+        value: Any = None,
         name: str | None = None,
         store: str | None = None,
     ) -> GlobalTable[Any, Any]:
@@ -221,7 +244,7 @@ class StreamsBuilder:
 
 
 def _source(
-    topic: str | Topic[Any, Any], more: tuple[str, ...], key: Kind, value: Kind
+    topic: str | Topic[Any, Any], more: tuple[str, ...], key: Any, value: Any
 ) -> tuple[tuple[str, ...], Serde[Any], Serde[Any]]:
     if isinstance(topic, Topic):
         key = topic.key if key is None else key

@@ -19,12 +19,15 @@ class ExpressionTypes(Protocol):
 
     def selected(self, source: Serde[Any], columns: tuple[tuple[str, Any], ...], keep: bool) -> Serde[Any]:  # noqa: FBT001
         """Serde of the value that `select` (`keep`: `with_columns`) makes."""
+        ...
 
     def combined(self, left: Serde[Any], right: Serde[Any], columns: tuple[tuple[str, Any], ...]) -> Serde[Any]:
         """Serde of the value that a joiner of expressions makes."""
+        ...
 
     def aggregated(self, source: Serde[Any], columns: tuple[tuple[str, Any], ...]) -> Serde[Any]:
         """Serde of the value that `agg` makes."""
+        ...
 
 
 class NoExpressions:
@@ -103,6 +106,16 @@ def _without_none(annotation: Any) -> Any:
         rest = [argument for argument in arguments if argument is not type(None)]
         return rest[0] if len(rest) == 1 else None
     return annotation
+
+
+def take_option(columns: dict[str, Any], name: str) -> str | None:
+    """Take an operator's option from among its columns: columns are expressions, options are strings.
+
+    Args:
+        columns: What the user gave; the option is removed.
+        name: The option.
+    """
+    return columns.pop(name) if isinstance(columns.get(name), str) else None
 
 
 def named_expressions(columns: Mapping[str, Any], where: str) -> tuple[tuple[str, Any], ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from headwater.dsl import functions as f
 from headwater.dsl.tables import Table
@@ -15,6 +15,8 @@ from headwater.topics import check_topic_name
 from headwater.topology import nodes as n
 
 if TYPE_CHECKING:
+    from polars import Expr
+
     from headwater.dsl.graph import Graph
 
 K = TypeVar("K")
@@ -93,7 +95,8 @@ class _Aggregations(Generic[K, V]):
         fold = n.Aggregate(initializer=initializer, adder=adder, merger=merger)
         return self._add(fold, spec, "KSTREAM-AGGREGATE-", name, f.returned(adder, value))
 
-    def _agg(self, columns: dict[str, Any], into: Any, store: str | None, name: str | None) -> Table[Any, Any]:
+    def _agg(self, columns: dict[str, Any], into: Any) -> Table[Any, Any]:
+        store, name = f.take_option(columns, "store"), f.take_option(columns, "name")
         named = f.named_expressions(columns, "agg")
         value = self._graph.expressions.aggregated(self.node.value, named)
         if into is not None:
@@ -172,19 +175,22 @@ class GroupedStream(_Aggregations[K, V]):
         """
         return self._aggregate(initializer, adder, None, value, store, name)
 
-    def agg(
-        self, *, into: Any = None, store_: str | None = None, name_: str | None = None, **columns: Any
-    ) -> Table[K, Any]:
+    @overload
+    def agg(self, *, into: type[A], **columns: Expr | str) -> Table[K, A]: ...
+
+    @overload
+    def agg(self, *, into: None = None, **columns: Expr | str) -> Table[K, dict[str, Any]]: ...
+
+    def agg(self, *, into: Any = None, **columns: Any) -> Table[K, Any]:
         """Polars aggregations over the values of each key.
 
         Args:
             into: Type of the result; a dict if not given.
-            store_: Name of the store.
-            name_: Stable name of the node.
             **columns: Named aggregations, e.g. ``trips=pl.len()``. What decomposes (len, count, sum, min, max, mean,
                 first, last, var, std) is folded record by record; anything else is evaluated over the group's records.
+                A string as `store` or `name` is the name of the store or of the node.
         """
-        return self._agg(columns, into, store_, name_)
+        return self._agg(columns, into)
 
 
 class WindowedStream(_Aggregations[K, V]):
@@ -232,18 +238,20 @@ class WindowedStream(_Aggregations[K, V]):
         """
         return self._aggregate(initializer, adder, merger, value, store, name)
 
-    def agg(
-        self, *, into: Any = None, store_: str | None = None, name_: str | None = None, **columns: Any
-    ) -> Table[Windowed[K], Any]:
+    @overload
+    def agg(self, *, into: type[A], **columns: Expr | str) -> Table[Windowed[K], A]: ...
+
+    @overload
+    def agg(self, *, into: None = None, **columns: Expr | str) -> Table[Windowed[K], dict[str, Any]]: ...
+
+    def agg(self, *, into: Any = None, **columns: Any) -> Table[Windowed[K], Any]:
         """Polars aggregations over the values of each key and window.
 
         Args:
             into: Type of the result; a dict if not given.
-            store_: Name of the store.
-            name_: Stable name of the node.
             **columns: As for `GroupedStream.agg`.
         """
-        return self._agg(columns, into, store_, name_)
+        return self._agg(columns, into)
 
 
 class GroupedTable(Generic[K, V]):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from headwater.dsl import functions as f
-from headwater.dsl.streams import Stream, check_keys, grace_ms
+from headwater.dsl.streams import Stream, check_graph, check_keys, grace_ms
+from headwater.dsl.tables import GlobalTable, Table
 from headwater.dsl.windows import JoinWindow
 from headwater.errors import TopologyError
 from headwater.serdes import Serde
@@ -14,13 +15,53 @@ from headwater.topology import nodes as n
 
 if TYPE_CHECKING:
     from headwater.dsl.graph import Graph
-    from headwater.dsl.tables import GlobalTable, Table
 
 
 def _result(graph: Graph, combine: n.Combine, left: n.Node, right: n.Node, value: Any, where: str) -> Serde[Any]:
     if combine.kind == "expr":
         return graph.expressions.combined(left.value, right.value, combine.columns)
     return f.returned(combine.fn, value)
+
+
+def join(
+    left: Stream[Any, Any], kind: n.JoinKind, other: Any, window: JoinWindow | None, options: dict[str, Any]
+) -> Stream[Any, Any]:
+    """Join a stream with whatever it is joined with.
+
+    Args:
+        left: The stream that the method was called on.
+        kind: Which join.
+        other: A stream, table or global table.
+        window: Bounds, for streams.
+        options: The method's keyword arguments.
+
+    Raises:
+        TopologyError: An option that this join does not have, or lacks.
+    """
+    where = "join" if kind == "inner" else f"{kind}_join"
+    if not isinstance(other, Stream | Table | GlobalTable):
+        raise TopologyError(f"expected a Stream, a Table or a GlobalTable, got {other!r} - at {where}")
+    check_graph(left, other, where)
+    sort = type(other).__name__
+    if kind == "outer" and not isinstance(other, Stream):
+        raise TopologyError(f"expected a Stream, got {other!r} - at {where}; a {sort} has join and left_join")
+    allowed = {"combine", "with_key", "value", "name"}
+    allowed |= {"grace", "store"} if isinstance(other, Stream) else {"on"} if isinstance(other, GlobalTable) else set()
+    if window is not None and not isinstance(other, Stream):
+        raise TopologyError(f"expected no window for a {sort}, got {window!r} - at {where}; leave it out")
+    for option in sorted(set(options) - allowed):
+        raise TopologyError(
+            f"expected {', '.join(sorted(allowed))} for a {sort}, got {option}= - at {where}; leave it out"
+        )
+    if "combine" not in options:
+        raise TopologyError(
+            f"expected combine=, a callable (left, right) or a dict of expressions, got none - at {where}"
+        )
+    if isinstance(other, Stream):
+        return join_stream(left, other, kind, window, where, **options)
+    if isinstance(other, GlobalTable):
+        return join_global_table(left, other, kind, where, **options)
+    return join_table(left, other, kind, where, **options)
 
 
 def join_stream(
@@ -85,7 +126,7 @@ def join_stream(
 
 def join_table(
     left: Stream[Any, Any], right: Table[Any, Any], kind: n.JoinKind, where: str, *, combine: Any,
-    with_key: bool = False, value: Any = None, name: str | None = None, on: None = None,
+    with_key: bool = False, value: Any = None, name: str | None = None,
 ) -> Stream[Any, Any]:  # fmt: skip
     """Join a stream with a table.
 
@@ -98,10 +139,7 @@ def join_table(
         with_key: Whether it takes the key.
         value: Serde or type of the result.
         name: Stable name.
-        on: Not for tables.
     """
-    if on is not None:
-        raise TopologyError(f"expected no on= for a table, got {on!r} - at {where}; a table is joined on its key")
     graph = left._graph
     check_keys(left.node.key, right.node.key, where)
     joiner = f.combine_of(combine, where, with_key=with_key)
@@ -136,8 +174,6 @@ def join_global_table(
         value: Serde or type of the result.
         name: Stable name.
     """
-    if kind == "outer":
-        raise TopologyError(f"expected join or left_join with a global table, got {where}")
     if on is None:
         raise TopologyError(f"expected on=fn(key, value) for a global table, got none - at {where}")
     graph = left._graph

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from headwater.dsl import functions as f
-from headwater.dsl.windows import JoinWindow
+from headwater.dsl.joinable import Joinable
 from headwater.errors import InvalidArgumentError, TopologyError
 from headwater.serdes import InferredSerde, Serde
 from headwater.time import Duration, parse_duration_ms
@@ -14,21 +14,20 @@ from headwater.topics import check_topic_name
 from headwater.topology import nodes as n
 
 if TYPE_CHECKING:
+    from polars import Expr
+
     from headwater.dsl.graph import Graph
     from headwater.dsl.grouped import GroupedStream
-    from headwater.dsl.tables import GlobalTable, Table
+    from headwater.dsl.tables import Table
     from headwater.topics import Topic
 
 K = TypeVar("K")
 V = TypeVar("V")
 K2 = TypeVar("K2")
 V2 = TypeVar("V2")
-R = TypeVar("R")
-
-Predicate = Callable[[K, V], Any]
 
 
-class Stream(Generic[K, V]):
+class Stream(Joinable[K, V]):
     """An unbounded sequence of records ``(K, V)``. Every method returns a new stream or table; nothing runs yet."""
 
     def __init__(self, graph: Graph, node: n.Node, *, repartitions: bool = False) -> None:
@@ -59,7 +58,7 @@ class Stream(Generic[K, V]):
 
     # --- record by record -------------------------------------------------------------------------------------------
 
-    def filter(self, predicate: Predicate[K, V] | Any, *, name: str | None = None) -> Stream[K, V]:
+    def filter(self, predicate: Callable[[K, V], object] | Expr, *, name: str | None = None) -> Stream[K, V]:
         """Keep the records that a predicate accepts.
 
         Args:
@@ -72,7 +71,7 @@ class Stream(Generic[K, V]):
         """
         return self._filter(predicate, name, negate=False)
 
-    def filter_not(self, predicate: Predicate[K, V] | Any, *, name: str | None = None) -> Stream[K, V]:
+    def filter_not(self, predicate: Callable[[K, V], object] | Expr, *, name: str | None = None) -> Stream[K, V]:
         """Drop the records that a predicate accepts.
 
         Args:
@@ -107,9 +106,19 @@ class Stream(Generic[K, V]):
             key=f.returned(lambda: None, key), value=f.returned(lambda: None, value),
         )  # fmt: skip
 
+    @overload
     def map_values(
-        self, mapper: Callable[..., V2], *, with_key: bool = False, value: Any = None, name: str | None = None
-    ) -> Stream[K, V2]:
+        self, mapper: Callable[[V], V2], *, with_key: Literal[False] = False, value: Any = None, name: str | None = None
+    ) -> Stream[K, V2]: ...
+
+    @overload
+    def map_values(
+        self, mapper: Callable[[K, V], V2], *, with_key: Literal[True], value: Any = None, name: str | None = None
+    ) -> Stream[K, V2]: ...
+
+    def map_values(
+        self, mapper: Callable[..., Any], *, with_key: bool = False, value: Any = None, name: str | None = None
+    ) -> Stream[K, Any]:
         """Make a new value of each record; the key stays.
 
         Args:
@@ -144,14 +153,26 @@ class Stream(Generic[K, V]):
             key=f.returned(lambda: None, key), value=f.returned(lambda: None, value),
         )  # fmt: skip
 
+    @overload
+    def flat_map_values(
+        self, mapper: Callable[[V], Iterable[V2]], *, with_key: Literal[False] = False, value: Any = None,
+        name: str | None = None,
+    ) -> Stream[K, V2]: ...  # fmt: skip
+
+    @overload
+    def flat_map_values(
+        self, mapper: Callable[[K, V], Iterable[V2]], *, with_key: Literal[True], value: Any = None,
+        name: str | None = None,
+    ) -> Stream[K, V2]: ...  # fmt: skip
+
     def flat_map_values(
         self,
-        mapper: Callable[..., Iterable[V2]],
+        mapper: Callable[..., Iterable[Any]],
         *,
         with_key: bool = False,
         value: Any = None,
         name: str | None = None,
-    ) -> Stream[K, V2]:
+    ) -> Stream[K, Any]:
         """Make any number of values of each record; the key stays.
 
         Args:
@@ -178,12 +199,12 @@ class Stream(Generic[K, V]):
             selector=f.callable_fn(selector, "select_key"), key=f.returned(selector, key),
         )  # fmt: skip
 
-    def select(self, *, name_: str | None = None, **columns: Any) -> Stream[K, dict[str, Any]]:
+    def select(self, **columns: Expr | str) -> Stream[K, dict[str, Any]]:
         """Make a new value of named fields.
 
         Args:
-            name_: Stable name of the node.
             **columns: Row-wise polars expressions over the value's fields, and over `headwater.key` and its siblings.
+                A string as `name` is the stable name of the node.
 
         Returns:
             A stream whose values are objects with just these fields.
@@ -191,20 +212,18 @@ class Stream(Generic[K, V]):
         Raises:
             TopologyError: An expression that depends on other rows, or over a value whose type is not declared.
         """
-        return self._select(columns, "select", name_, keep=False)
+        return self._select(columns, "select", keep=False)
 
-    def with_columns(self, *, name_: str | None = None, **columns: Any) -> Stream[K, dict[str, Any]]:
+    def with_columns(self, **columns: Expr | str) -> Stream[K, dict[str, Any]]:
         """Add named fields to the value, or replace them.
 
         Args:
-            name_: Stable name of the node.
             **columns: As for `select`.
         """
-        return self._select(columns, "with_columns", name_, keep=True)
+        return self._select(columns, "with_columns", keep=True)
 
-    def _select(
-        self, columns: dict[str, Any], where: str, name: str | None, *, keep: bool
-    ) -> Stream[K, dict[str, Any]]:
+    def _select(self, columns: dict[str, Any], where: str, *, keep: bool) -> Stream[K, dict[str, Any]]:
+        name = f.take_option(columns, "name")
         named = f.named_expressions(columns, where)
         for column, expr in named:
             self._graph.expressions.check_row_wise(expr, f"{where}({column}=)", self.node.value)
@@ -223,7 +242,7 @@ class Stream(Generic[K, V]):
     # --- branching and joining streams ------------------------------------------------------------------------------
 
     def split(
-        self, *predicates: Predicate[K, V] | Any, default: bool = False, name: str | None = None
+        self, *predicates: Callable[[K, V], object] | Expr, default: bool = False, name: str | None = None
     ) -> list[Stream[K, V]]:
         """Send each record to the first branch whose predicate accepts it.
 
@@ -332,146 +351,6 @@ class Stream(Generic[K, V]):
             n.ToTable, name=given, inputs=(source,), key=self.node.key, value=self.node.value, store=spec
         )
         return Table(self._graph, node)
-
-    # --- joins ------------------------------------------------------------------------------------------------------
-
-    @overload
-    def join(
-        self, other: Stream[K, V2], window: JoinWindow, *, grace: Duration, combine: Callable[..., R],
-        with_key: bool = False, value: Any = None, name: str | None = None, store: str | None = None,
-    ) -> Stream[K, R]: ...  # fmt: skip
-
-    @overload
-    def join(
-        self, other: Stream[K, V2], window: JoinWindow, *, grace: Duration, combine: dict[str, Any],
-        with_key: bool = False, value: Any = None, name: str | None = None, store: str | None = None,
-    ) -> Stream[K, dict[str, Any]]: ...  # fmt: skip
-
-    @overload
-    def join(
-        self, other: Table[K, V2], *, combine: Callable[..., R], with_key: bool = False, value: Any = None,
-        name: str | None = None,
-    ) -> Stream[K, R]: ...  # fmt: skip
-
-    @overload
-    def join(
-        self, other: GlobalTable[K2, V2], *, on: Callable[[K, V], K2 | None], combine: Callable[..., R],
-        with_key: bool = False, value: Any = None, name: str | None = None,
-    ) -> Stream[K, R]: ...  # fmt: skip
-
-    @overload
-    def join(
-        self, other: Table[K, V2] | GlobalTable[Any, V2], *, combine: dict[str, Any], on: Any = None,
-        with_key: bool = False, value: Any = None, name: str | None = None,
-    ) -> Stream[K, dict[str, Any]]: ...  # fmt: skip
-
-    def join(self, other: Any, window: JoinWindow | None = None, **options: Any) -> Stream[K, Any]:
-        """Join with a stream (within a window of event time), a table or a global table.
-
-        Two records of streams match when ``left.ts - before <= right.ts <= left.ts + after`` (both ends inclusive);
-        each pair is emitted once, at ``max(left.ts, right.ts)``. With a table, a record of this stream is joined with
-        what the table holds when it is processed, at the record's own timestamp.
-
-        Args:
-            other: What to join with; streams and tables need the same key type and partition count.
-            window: Bounds relative to the left record (streams only).
-            **options: `grace`: how long after its window a record is still joined (streams only). `combine`: called as
-                ``combine(left, right)``, or a dict of expressions over ``left.FIELD`` and ``right.FIELD``. `with_key`:
-                call ``combine(key, left, right)``. `on`: the key to look up in a global table, ``on(key, value)``.
-                `value`: serde or type of the result. `name`: stable name of the join. `store`: of its stores.
-
-        Returns:
-            A stream of ``(K, R)``, partitioned like this one.
-
-        Raises:
-            TopologyError: Key types differ, or an option is missing.
-
-        State:
-            Streams: ``before + after + grace`` of records a side, changelogged.
-
-        Source:
-            Kafka Streams ``KStream.join``.
-        """
-        return self._join("inner", other, window, **options)
-
-    @overload
-    def left_join(
-        self, other: Stream[K, V2], window: JoinWindow, *, grace: Duration, combine: Callable[..., R],
-        with_key: bool = False, value: Any = None, name: str | None = None, store: str | None = None,
-    ) -> Stream[K, R]: ...  # fmt: skip
-
-    @overload
-    def left_join(
-        self, other: Stream[K, V2], window: JoinWindow, *, grace: Duration, combine: dict[str, Any],
-        with_key: bool = False, value: Any = None, name: str | None = None, store: str | None = None,
-    ) -> Stream[K, dict[str, Any]]: ...  # fmt: skip
-
-    @overload
-    def left_join(
-        self, other: Table[K, V2], *, combine: Callable[..., R], with_key: bool = False, value: Any = None,
-        name: str | None = None,
-    ) -> Stream[K, R]: ...  # fmt: skip
-
-    @overload
-    def left_join(
-        self, other: GlobalTable[K2, V2], *, on: Callable[[K, V], K2 | None], combine: Callable[..., R],
-        with_key: bool = False, value: Any = None, name: str | None = None,
-    ) -> Stream[K, R]: ...  # fmt: skip
-
-    @overload
-    def left_join(
-        self, other: Table[K, V2] | GlobalTable[Any, V2], *, combine: dict[str, Any], on: Any = None,
-        with_key: bool = False, value: Any = None, name: str | None = None,
-    ) -> Stream[K, dict[str, Any]]: ...  # fmt: skip
-
-    def left_join(self, other: Any, window: JoinWindow | None = None, **options: Any) -> Stream[K, Any]:
-        """Join as `join` does; a record without a partner is joined with None.
-
-        With a stream, that happens once the record's window has closed.
-
-        Args:
-            other: As for `join`.
-            window: As for `join`.
-            **options: As for `join`.
-        """
-        return self._join("left", other, window, **options)
-
-    def outer_join(
-        self, other: Stream[K, V2], window: JoinWindow, *, grace: Duration, combine: Any, with_key: bool = False,
-        value: Any = None, name: str | None = None, store: str | None = None,
-    ) -> Stream[K, Any]:  # fmt: skip
-        """Join two streams; a record of either side without a partner is joined with None once its window has closed.
-
-        Args:
-            other: As for `join`.
-            window: As for `join`.
-            grace: As for `join`.
-            combine: As for `join`; either argument may be None.
-            with_key: As for `join`.
-            value: As for `join`.
-            name: As for `join`.
-            store: As for `join`.
-        """
-        return self._join(
-            "outer", other, window, grace=grace, combine=combine, with_key=with_key, value=value, name=name, store=store
-        )
-
-    def _join(self, kind: n.JoinKind, other: Any, window: JoinWindow | None, **options: Any) -> Stream[K, Any]:
-        from headwater.dsl.joins import join_global_table, join_stream, join_table
-        from headwater.dsl.tables import GlobalTable, Table
-
-        where = "join" if kind == "inner" else f"{kind}_join"
-        if isinstance(other, Stream | Table | GlobalTable):
-            check_graph(self, other, where)
-        if isinstance(other, Stream):
-            return join_stream(self, other, kind, window, where, **options)
-        if window is not None or "grace" in options:
-            raise TopologyError(f"expected no window and no grace for a table, got {window!r} - at {where}")
-        if isinstance(other, GlobalTable):
-            return join_global_table(self, other, kind, where, **options)
-        if isinstance(other, Table) and kind != "outer":
-            return join_table(self, other, kind, where, **options)
-        raise TopologyError(f"expected a Stream, a Table or a GlobalTable, got {other!r} - at {where}")
 
     def _for_join(self, name: str) -> n.Node:
         """This stream's node, behind a repartition topic if the key has changed; joins of one name share it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from headwater.dsl import functions as f
 from headwater.dsl.streams import Stream, check_graph, check_keys
@@ -58,7 +58,7 @@ class Table(Generic[K, V]):
         return None if store is None else self._graph.store(store, prefix)
 
     def filter(
-        self, predicate: Callable[[K, V], Any], *, store: str | None = None, name: str | None = None
+        self, predicate: Callable[[K, V], object], *, store: str | None = None, name: str | None = None
     ) -> Table[K, V]:
         """Keep the entries that a predicate accepts; an entry that fails it is deleted.
 
@@ -70,7 +70,7 @@ class Table(Generic[K, V]):
         return self._filter(predicate, store, name, negate=False)
 
     def filter_not(
-        self, predicate: Callable[[K, V], Any], *, store: str | None = None, name: str | None = None
+        self, predicate: Callable[[K, V], object], *, store: str | None = None, name: str | None = None
     ) -> Table[K, V]:
         """Keep the entries that a predicate does not accept.
 
@@ -86,15 +86,22 @@ class Table(Generic[K, V]):
         spec = self._store(store, "KTABLE-FILTER-")
         return self._next(n.TableFilter, name, "KTABLE-FILTER-", predicate=fn, negate=negate, store=spec)
 
+    @overload
     def map_values(
-        self,
-        mapper: Callable[..., V2],
-        *,
-        with_key: bool = False,
-        value: Any = None,
-        store: str | None = None,
+        self, mapper: Callable[[V], V2], *, with_key: Literal[False] = False, value: Any = None,
+        store: str | None = None, name: str | None = None,
+    ) -> Table[K, V2]: ...  # fmt: skip
+
+    @overload
+    def map_values(
+        self, mapper: Callable[[K, V], V2], *, with_key: Literal[True], value: Any = None, store: str | None = None,
         name: str | None = None,
-    ) -> Table[K, V2]:
+    ) -> Table[K, V2]: ...  # fmt: skip
+
+    def map_values(
+        self, mapper: Callable[..., Any], *, with_key: bool = False, value: Any = None, store: str | None = None,
+        name: str | None = None,
+    ) -> Table[K, Any]:  # fmt: skip
         """Make a new value of each entry; deletions pass.
 
         Args:
@@ -119,9 +126,17 @@ class Table(Generic[K, V]):
         )  # fmt: skip
         return Table(self._graph, node)
 
+    @overload
+    def to_stream(self, selector: None = None, *, name: str | None = None) -> Stream[K, V]: ...
+
+    @overload
+    def to_stream(
+        self, selector: Callable[[K, V], K2], *, key: Any = None, name: str | None = None
+    ) -> Stream[K2, V]: ...
+
     def to_stream(
         self, selector: Callable[[K, V], Any] | None = None, *, key: Any = None, name: str | None = None
-    ) -> Stream[K, V]:
+    ) -> Stream[Any, V]:
         """The changes of the table as a stream; deletions are records without a value.
 
         Args:
@@ -161,10 +176,22 @@ class Table(Generic[K, V]):
         )  # fmt: skip
         return GroupedTable(self._graph, node, name=name)
 
+    @overload
     def join(
-        self, other: Table[K, V2], *, combine: Callable[..., R], with_key: bool = False, value: Any = None,
+        self, other: Table[K, V2], *, combine: Callable[[V, V2], R], with_key: Literal[False] = False,
+        value: Any = None, store: str | None = None, name: str | None = None,
+    ) -> Table[K, R]: ...  # fmt: skip
+
+    @overload
+    def join(
+        self, other: Table[K, V2], *, combine: Callable[[K, V, V2], R], with_key: Literal[True],
+        value: Any = None, store: str | None = None, name: str | None = None,
+    ) -> Table[K, R]: ...  # fmt: skip
+
+    def join(
+        self, other: Table[K, Any], *, combine: Callable[..., Any], with_key: bool = False, value: Any = None,
         store: str | None = None, name: str | None = None,
-    ) -> Table[K, R]:  # fmt: skip
+    ) -> Table[K, Any]:  # fmt: skip
         """Join with a table; an entry exists where both sides have one.
 
         Args:
@@ -177,10 +204,22 @@ class Table(Generic[K, V]):
         """
         return self._join("inner", other, combine, with_key, value, store, name)
 
+    @overload
     def left_join(
-        self, other: Table[K, V2], *, combine: Callable[..., R], with_key: bool = False, value: Any = None,
+        self, other: Table[K, V2], *, combine: Callable[[V, V2 | None], R], with_key: Literal[False] = False,
+        value: Any = None, store: str | None = None, name: str | None = None,
+    ) -> Table[K, R]: ...  # fmt: skip
+
+    @overload
+    def left_join(
+        self, other: Table[K, V2], *, combine: Callable[[K, V, V2 | None], R], with_key: Literal[True],
+        value: Any = None, store: str | None = None, name: str | None = None,
+    ) -> Table[K, R]: ...  # fmt: skip
+
+    def left_join(
+        self, other: Table[K, Any], *, combine: Callable[..., Any], with_key: bool = False, value: Any = None,
         store: str | None = None, name: str | None = None,
-    ) -> Table[K, R]:  # fmt: skip
+    ) -> Table[K, Any]:  # fmt: skip
         """Join with a table; an entry exists where the left side has one.
 
         Args:
@@ -193,10 +232,22 @@ class Table(Generic[K, V]):
         """
         return self._join("left", other, combine, with_key, value, store, name)
 
+    @overload
     def outer_join(
-        self, other: Table[K, V2], *, combine: Callable[..., R], with_key: bool = False, value: Any = None,
+        self, other: Table[K, V2], *, combine: Callable[[V | None, V2 | None], R], with_key: Literal[False] = False,
+        value: Any = None, store: str | None = None, name: str | None = None,
+    ) -> Table[K, R]: ...  # fmt: skip
+
+    @overload
+    def outer_join(
+        self, other: Table[K, V2], *, combine: Callable[[K, V | None, V2 | None], R], with_key: Literal[True],
+        value: Any = None, store: str | None = None, name: str | None = None,
+    ) -> Table[K, R]: ...  # fmt: skip
+
+    def outer_join(
+        self, other: Table[K, Any], *, combine: Callable[..., Any], with_key: bool = False, value: Any = None,
         store: str | None = None, name: str | None = None,
-    ) -> Table[K, R]:  # fmt: skip
+    ) -> Table[K, Any]:  # fmt: skip
         """Join with a table; an entry exists where either side has one.
 
         Args:

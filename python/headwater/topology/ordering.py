@@ -107,8 +107,7 @@ class SizeTree:
         self._balance(new)
 
     def _balance(self, at: _Branch) -> None:
-        while at.parent is not None and at.parent.red:
-            parent = at.parent
+        while (parent := at.parent) is not None and parent.red:
             grand = parent.parent
             if grand is None:
                 break
@@ -120,9 +119,8 @@ class SizeTree:
                 at = grand
                 continue
             if at is (parent.right if is_left else parent.left):
-                at = parent
-                self._rotate(at, to_left=is_left)
-                parent = at.parent  # type: ignore[assignment]
+                self._rotate(parent, to_left=is_left)
+                at, parent = parent, at
             parent.red = False
             grand.red = True
             self._rotate(grand, to_left=not is_left)
