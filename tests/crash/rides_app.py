@@ -12,13 +12,15 @@ def build(broker: str | hw.Broker) -> hw.App:
     app = hw.App("crash", broker=broker, commit_interval="5ms", batch_size=40)
     left = app.stream("left", key=str, value=str)
     right = app.stream("right", key=str, value=str)
-    left.group_by_key().windowed_by(hw.TumblingWindow("1s", grace="500ms")).count(store="counts").to_stream().to("counted")
+    left.group_by_key().windowed_by(hw.TumblingWindow("1s", grace="500ms")).count(store="counts").to_stream().to(
+        "counted"
+    )
     left.group_by(lambda k, v: v[:1], key=str).aggregate(
         lambda: "", lambda k, v, a: (a + v)[-40:], value=str, store="folded"
     ).to_stream().to("folds")
-    left.left_join(
-        right, hw.JoinWindow("200ms"), grace="100ms", combine=lambda a, b: f"{a}|{b}", value=str
-    ).to("joined")
+    left.left_join(right, hw.JoinWindow("200ms"), grace="100ms", combine=lambda a, b: f"{a}|{b}", value=str).to(
+        "joined"
+    )
     return app
 
 

@@ -48,7 +48,7 @@ def _state(path: Path) -> dict[str, Any]:
         seen: dict[str, Any] = {}
         original = app._replay
 
-        def replay(closes: bool) -> None:  # noqa: FBT001
+        def replay(closes: bool) -> None:
             original(closes)
             for name in CHANGELOGS:
                 seen[name] = sorted(app.store(name).items(), key=repr)

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Literal
 
-
 from headwater.dsl import StreamsBuilder
 from headwater.errors import ClosedError, InvalidArgumentError, TopologyError, UnknownTopicError
 from headwater.log import Broker
@@ -47,7 +46,7 @@ class App(StreamsBuilder):
 
     def __init__(
         self,
-        id: str,  # noqa: A002 - Kafka Streams' word
+        id: str,
         *,
         broker: str | Broker = "memory:",
         cache: str = "10MB",
@@ -116,9 +115,7 @@ class App(StreamsBuilder):
         Args:
             logged: Whether stores have changelogs.
         """
-        return Settings(
-            is_cached=self._is_cached, is_compatible=self._compatibility == "kafka", is_logged=logged
-        )
+        return Settings(is_cached=self._is_cached, is_compatible=self._compatibility == "kafka", is_logged=logged)
 
     def policies(self) -> dict[str, Any]:
         """The `on_error` of every source topic."""
@@ -150,7 +147,9 @@ class App(StreamsBuilder):
             UnknownTopicError: There is no store of this name.
         """
         if not self._tasks:
-            raise ClosedError(f"expected a running application, got a stopped one - at store('{name}'); call run() first")
+            raise ClosedError(
+                f"expected a running application, got a stopped one - at store('{name}'); call run() first"
+            )
         view = StoreView(self._tasks, name)
         if not view.exists:
             names = ", ".join(self.topology.store_names)
@@ -189,7 +188,9 @@ class App(StreamsBuilder):
         if close_windows and until is None:
             raise InvalidArgumentError('expected close_windows=True with until="caught_up", got it alone - at run')
         if self._running:
-            raise InvalidArgumentError("expected an application that is not running, got a second run() - at App.run; stop it first")
+            raise InvalidArgumentError(
+                "expected an application that is not running, got a second run() - at App.run; stop it first"
+            )
         self._running = True
         self._stop.clear()
         opened = not isinstance(self._broker, Broker)
@@ -233,7 +234,9 @@ class App(StreamsBuilder):
             InvalidArgumentError: Running.
         """
         if self._running:
-            raise InvalidArgumentError("expected a stopped application, got a running one - at App.reset; stop it first")
+            raise InvalidArgumentError(
+                "expected a stopped application, got a running one - at App.reset; stop it first"
+            )
         opened = not isinstance(self._broker, Broker)
         broker = open_broker(self._broker) if isinstance(self._broker, str) else self._broker
         try:
@@ -261,9 +264,7 @@ class App(StreamsBuilder):
         if threads == 1:
             _Worker(self._tasks, self._stop, self._commit_seconds).run()
             return
-        workers = [
-            _Worker(self._tasks[number::threads], self._stop, self._commit_seconds) for number in range(threads)
-        ]
+        workers = [_Worker(self._tasks[number::threads], self._stop, self._commit_seconds) for number in range(threads)]
         _in_threads([worker.run for worker in workers], self._stop)
         for worker in workers:
             if worker.error is not None:
@@ -289,10 +290,10 @@ class App(StreamsBuilder):
     def _make_tasks(self, broker: Broker) -> list[StreamTask]:
         topology = self.topology
         if not topology.nodes:
-            raise TopologyError("expected a topology, got an empty one - at run; start with app.stream() or app.table()")
-        names = {
-            node.topic: f"{self.id}-{node.topic}" for node in topology.nodes if isinstance(node, n.Repartition)
-        }
+            raise TopologyError(
+                "expected a topology, got an empty one - at run; start with app.stream() or app.table()"
+            )
+        names = {node.topic: f"{self.id}-{node.topic}" for node in topology.nodes if isinstance(node, n.Repartition)}
         policies = self.policies()
         tasks: list[StreamTask] = []
         widths: dict[int, int] = {}
@@ -307,7 +308,15 @@ class App(StreamsBuilder):
             for partition in range(widths[number]):
                 tasks.append(
                     StreamTask(
-                        self.id, number, partition, nodes, topology, self.settings(logged=True), broker, names, policies,
+                        self.id,
+                        number,
+                        partition,
+                        nodes,
+                        topology,
+                        self.settings(logged=True),
+                        broker,
+                        names,
+                        policies,
                         batch_size=self._batch_size,
                     )  # fmt: skip
                 )
@@ -433,7 +442,10 @@ def _in_threads(work: list[Callable[[], None]], stop: threading.Event, limit: in
                 stop.set()
                 return
 
-    threads = [threading.Thread(target=take, name=f"headwater-{i}", daemon=True) for i in range(min(len(work), limit or len(work)))]
+    threads = [
+        threading.Thread(target=take, name=f"headwater-{i}", daemon=True)
+        for i in range(min(len(work), limit or len(work)))
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -476,5 +488,3 @@ def _size(text: str) -> int:
     if not number.strip().isdigit() or unit not in _SIZES:
         raise InvalidArgumentError(f'expected a size such as "10MB" or "0", got {text!r} - at App(cache=)')
     return int(number) * _SIZES[unit]
-
-

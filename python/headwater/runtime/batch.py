@@ -155,7 +155,9 @@ class Batch:
         """
         if all(mask):
             return self
-        return self._derive(self.rows.filter(mask), lambda column: [x for x, keep in zip(column, mask, strict=True) if keep])
+        return self._derive(
+            self.rows.filter(mask), lambda column: [x for x, keep in zip(column, mask, strict=True) if keep]
+        )
 
     def before(self, seq: int) -> Batch:
         """The rows before a source record.

@@ -36,7 +36,9 @@ class SelectStep:
 class CombineStep:
     """The joiner of two values, as named expressions over ``left.FIELD`` and ``right.FIELD``."""
 
-    def __init__(self, node: n.StreamStreamJoin | n.StreamTableJoin | n.StreamGlobalTableJoin, view: View | None = None):
+    def __init__(
+        self, node: n.StreamStreamJoin | n.StreamTableJoin | n.StreamGlobalTableJoin, view: View | None = None
+    ):
         self.node = node
         self.view = view
 

@@ -29,7 +29,7 @@ def functions(fold: n.Fold) -> tuple[Initializer, Callable[..., Any], Callable[.
     """
     if isinstance(fold, n.Reduce):
         adder, subtractor = fold.adder, fold.subtractor
-        add = lambda key, value, aggregate: value if aggregate is None else adder(aggregate, value)  # noqa: E731
+        add = lambda key, value, aggregate: value if aggregate is None else adder(aggregate, value)
         if subtractor is None:
             return lambda: None, add, None
         return lambda: None, add, lambda key, value, aggregate: subtractor(aggregate, value)

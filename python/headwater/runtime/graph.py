@@ -71,7 +71,6 @@ class Kernel(Vertex):
         self.flushes: list[tuple[int, int]] = []
         """(store, rank) of cached stores whose flushes this kernel forwards."""
 
-
     @property
     def writes(self) -> bool:
         """Whether it changes a store."""

@@ -102,7 +102,9 @@ class Plan:
         writes = [vertex.level for vertex in self.vertices if isinstance(vertex, Kernel) and vertex.writes]
         harmless = (steps.SinkStep, steps.Identity)
         return any(
-            isinstance(vertex, Vector) and vertex.level > min(writes, default=0) and not isinstance(vertex.step, harmless)
+            isinstance(vertex, Vector)
+            and vertex.level > min(writes, default=0)
+            and not isinstance(vertex.step, harmless)
             for vertex in self.vertices
         ) or any(isinstance(vertex, Vector) and isinstance(vertex.step, SessionFoldStep) for vertex in self.vertices)
 
@@ -382,9 +384,7 @@ class Plan:
     def _(self, node: n.TableAggregate) -> Vertex:
         store = self._store(node, node.store)
         is_count = isinstance(node.fold, n.Count)
-        parent = self._kernel(
-            node, "drop_null", self._input(node), key=True, value=False, is_counted=True
-        )
+        parent = self._kernel(node, "drop_null", self._input(node), key=True, value=False, is_counted=True)
         parent.flows = node.inputs[0]
         vertex: Vertex = parent
         if not is_count:
@@ -415,7 +415,8 @@ class Plan:
         parent = self._input(node)
         agg: AggPlan | None = None
         if isinstance(fold, n.Agg):
-            from headwater.runtime.aggregations import ArgumentsStep, Plan as AggPlan
+            from headwater.runtime.aggregations import ArgumentsStep
+            from headwater.runtime.aggregations import Plan as AggPlan
 
             agg = AggPlan.of(fold, node.inputs[0])
             columns, keeps_rows = agg.columns, agg.keeps_rows
@@ -502,7 +503,13 @@ class Plan:
     def _(self, node: n.StreamTableJoin) -> Vertex:
         view = self.view(node.inputs[1])
         lookup = self._lookup(
-            node, node.inputs[0], view, self._input(node), uses_other=False, drops_null_key=node.kind == "inner", drops_null_value=True
+            node,
+            node.inputs[0],
+            view,
+            self._input(node),
+            uses_other=False,
+            drops_null_key=node.kind == "inner",
+            drops_null_value=True,
         )
         return self._vector(node, self._table_joiner(node, view), lookup)
 
@@ -511,7 +518,13 @@ class Plan:
         view = self.view(node.inputs[1])
         keyed = self._vector(node, steps.GlobalKeyStep(node))
         lookup = self._lookup(
-            node, node.inputs[0], view, keyed, uses_other=True, drops_null_key=node.kind == "inner", drops_null_value=True
+            node,
+            node.inputs[0],
+            view,
+            keyed,
+            uses_other=True,
+            drops_null_key=node.kind == "inner",
+            drops_null_value=True,
         )
         return self._vector(node, self._table_joiner(node, view), lookup)
 
@@ -530,7 +543,13 @@ class Plan:
             view = self.view(node.inputs[1 - index])
             mine = node.inputs[index]
             lookup = self._lookup(
-                node, mine, view, self._input(node, index), uses_other=False, drops_null_key=True, drops_null_value=False
+                node,
+                mine,
+                view,
+                self._input(node, index),
+                uses_other=False,
+                drops_null_key=True,
+                drops_null_value=False,
             )
             step = steps.TableTableJoinStep(node, view, is_left=index == 0, sends_old=sends_old)
             sides.append(self._vector(node, step, lookup))

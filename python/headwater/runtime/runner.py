@@ -223,4 +223,3 @@ class Runner:
 
 def _within(batch: Batch, failures: Failures) -> Batch:
     return batch if failures.limit is None else batch.before(failures.limit)
-

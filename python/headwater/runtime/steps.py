@@ -15,7 +15,6 @@ from headwater.serdes import Serde
 from headwater.topology import nodes as n
 
 
-
 class Step(Protocol):
     """A vector step."""
 
@@ -408,5 +407,3 @@ class SinkStep:
     def run(self, batch: Batch) -> Batch:
         self.collect(batch, self.topic, self.node)
         return batch
-
-

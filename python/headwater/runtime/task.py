@@ -138,7 +138,9 @@ class StreamTask:
     def _changelogs(self) -> list[tuple[str, int, bool]]:
         """(store name, index, whether it is a join's buffer) of everything that is logged."""
         plan = self._runner.plan
-        stores = [(plan.spec(node_id).name, index, False) for node_id, index in plan.stores.items() if plan.is_logged(node_id)]
+        stores = [
+            (plan.spec(node_id).name, index, False) for node_id, index in plan.stores.items() if plan.is_logged(node_id)
+        ]
         joins = [(plan.join_name(node_id), index, True) for node_id, index in plan.joins.items()]
         return stores + joins
 
@@ -151,7 +153,9 @@ class StreamTask:
             for part in self._checkpoint.changelogs.get(store, ()):
                 offset = part.start
                 while offset < part.end:
-                    following, offsets, rows = fetch_rows(self._log, self._changelog(store), self.partition, offset, FETCH_BYTES)
+                    following, offsets, rows = fetch_rows(
+                        self._log, self._changelog(store), self.partition, offset, FETCH_BYTES
+                    )
                     if following == offset:
                         break
                     beyond = sum(1 for record in offsets if record >= part.end)
@@ -180,7 +184,7 @@ class StreamTask:
         for (topic, partition), position in self._global_positions.items():
             index = plan.stores[plan.globals[topic].id]
             while True:
-                following, offsets, rows = fetch_rows(self._log, self._topic(topic), partition, position, FETCH_BYTES)
+                following, _, rows = fetch_rows(self._log, self._topic(topic), partition, position, FETCH_BYTES)
                 if following == position:
                     break
                 for key, value, timestamp in zip(rows.keys(), rows.values(), rows.timestamps(), strict=True):
@@ -295,7 +299,7 @@ class StreamTask:
         return result
 
     def _write(self, outputs: list[Output]) -> None:
-        for topic, batch, node in outputs:
+        for topic, batch, _ in outputs:
             rows = batch.rows
             if not len(rows):
                 continue
@@ -304,7 +308,9 @@ class StreamTask:
                 pack_changes(rows)
             if name not in self._counts:
                 self._counts[name] = int(self._log.topic(name)[0])
-            suffix = 8 if isinstance(batch.key, WindowedSerde) else 16 if isinstance(batch.key, SessionWindowedSerde) else 0
+            suffix = (
+                8 if isinstance(batch.key, WindowedSerde) else 16 if isinstance(batch.key, SessionWindowedSerde) else 0
+            )
             self.records_out += append_rows(self._log, name, self._counts[name], rows, suffix, self.partition)
 
     def _divert(self, result: Result, locate: Any) -> None:

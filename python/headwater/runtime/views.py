@@ -50,9 +50,7 @@ class View:
         return columns
 
 
-def view_of(
-    table: n.Node, is_materialized: Callable[[n.Node], bool], finishers: Mapping[int, Serde[Any]]
-) -> View:
+def view_of(table: n.Node, is_materialized: Callable[[n.Node], bool], finishers: Mapping[int, Serde[Any]]) -> View:
     """The view of a table.
 
     Args:

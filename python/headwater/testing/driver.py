@@ -9,6 +9,7 @@ repartition topic lies in the way, where Kafka drains after each record): the re
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -172,7 +173,9 @@ class TopologyTestDriver:
         return Coordinates(topic, 0, offset, key, value)
 
     def _process(self, inputs: dict[str, Rows], marks: list[int], places: list[Coordinates]) -> None:
-        result = self._runner.process(inputs, marks, places.__getitem__, lambda topic: self._on_error.get(topic, "raise"))
+        result = self._runner.process(
+            inputs, marks, places.__getitem__, lambda topic: self._on_error.get(topic, "raise")
+        )
         self._take(result.outputs, result.peeks)
         for topic, seq in result.failures.diverted:
             self._raw.setdefault(topic, []).append((places[seq].key, places[seq].value))
@@ -268,7 +271,7 @@ class TopologyTestDriver:
         Args:
             milliseconds: How far.
         """
-        self.clock.advance(milliseconds)
+        self.clock.advance(timedelta(milliseconds=milliseconds))
 
     def close(self) -> None:
         """End the test."""
@@ -426,5 +429,3 @@ class _Queues:
         if self._fifo[topic]:
             self._push(topic)
         return topic, row
-
-
