@@ -253,3 +253,26 @@ def test_send_many_takes_tuples_records_and_values(broker: hw.Broker) -> None:
     assert found[b"c"] == ((3).to_bytes(8, "big"), 5, (("h", None),))
     assert found[None][0] == b"v"
     assert broker.send_many("t", []) == 0
+
+
+def test_a_handle_is_not_the_garbage_collectors_business(broker: hw.Broker) -> None:
+    with broker.producer() as producer:
+        handle = producer.send("t", value=b"x")
+        assert not gc.is_tracked(handle)
+        assert repr(handle).startswith("<SendHandle t-")
+        with pytest.raises(TypeError, match=r"Producer\.send"):
+            type(handle)()
+        with pytest.raises(TypeError):
+            type("Sub", (type(handle),), {})
+        with pytest.raises(TypeError, match="SendHandle"):
+            _core.handle_result(5)  # type: ignore[arg-type]
+        many = [producer.send("t", value=b"x") for _ in range(10_000)]
+        del many
+        assert handle.result("1m").topic == "t"
+
+
+def test_waiting_for_an_acknowledgement_can_time_out(broker: hw.Broker) -> None:
+    with broker.producer() as producer:
+        assert producer.send("t", value=b"x").result(timeout="10s").offset == 0
+        with pytest.raises(hw.InvalidArgumentError, match="timeout"):
+            producer.send("t", value=b"x").result(timeout=10)  # type: ignore[arg-type]

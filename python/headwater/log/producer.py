@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from headwater import _core
 from headwater.records import Record, RecordMetadata
 from headwater.serdes import Serde, json, resolve, serde_for_value
+from headwater.time import Duration, parse_duration_ms
 
 if TYPE_CHECKING:
     from headwater.log.opening import SharedLog
@@ -111,13 +112,51 @@ def _encode(values: list[Any], serde: Serde[Any] | None) -> list[bytes | None]:
     ]
 
 
-def await_handle(handle: _core.SendHandle) -> Generator[Any, None, RecordMetadata]:
-    """Make a handle awaitable: Rust's thread never calls Python, so a helper thread waits for it.
+# --- the methods of a handle, whose type is made in Rust ---------------------------------------------------------------
+
+
+def _done(self: SendHandle) -> bool:
+    """Whether `result` would return or raise at once."""
+    return _core.handle_done(self)
+
+
+def _send_now(self: SendHandle) -> None:
+    """Send the record's batch without waiting for linger."""
+    _core.handle_send_now(self)
+
+
+def _result(self: SendHandle, timeout: Duration | None = None) -> RecordMetadata:
+    """Send the record at once, wait for its acknowledgement, and say where it is.
 
     Args:
-        handle: What ``send`` returned.
+        timeout: How long to wait; default for ever.
+
+    Raises:
+        StorageError: The record could not be written (disk full, I/O error): it is not in the log.
+        ClosedError: A sync failed before; the broker must be opened again.
+        TimeoutError: The time is up; the record is still being sent.
     """
-    if handle.done():
-        return handle.result()
-    handle.send_now()
-    return (yield from asyncio.get_running_loop().run_in_executor(None, handle.result).__await__())
+    return _core.handle_result(self, None if timeout is None else parse_duration_ms(timeout, "timeout") / 1000)
+
+
+def _await(self: SendHandle) -> Generator[Any, None, RecordMetadata]:
+    """Wait without blocking the event loop: Rust's thread never calls Python, so a helper thread waits."""
+    if _core.handle_done(self):
+        return _core.handle_result(self)
+    _core.handle_send_now(self)
+    return (yield from asyncio.get_running_loop().run_in_executor(None, _core.handle_result, self).__await__())
+
+
+def _repr(self: SendHandle) -> str:
+    return f"<SendHandle {_core.handle_describe(self)}>"
+
+
+for _name, _function in {
+    "done": _done,
+    "send_now": _send_now,
+    "result": _result,
+    "__await__": _await,
+    "__repr__": _repr,
+}.items():
+    _function.__name__, _function.__qualname__ = _name, f"SendHandle.{_name}"
+    setattr(SendHandle, _name, _function)

@@ -14,6 +14,7 @@ mod rows;
 mod sender;
 mod signal;
 mod task;
+mod untracked;
 mod wal;
 
 use pyo3::prelude::*;

@@ -21,6 +21,7 @@ use crate::gate::Gate;
 use crate::log::{Liveness, Log, no_such_partition};
 use crate::partitioner::partition_of_key;
 use crate::sender::{Acks, Batch, Lane, RECORD_OVERHEAD, Sender, Settings};
+use crate::untracked;
 
 /// How keys or values of a topic become bytes. Bytes always go as they are.
 enum Encoder {
@@ -293,6 +294,52 @@ fn located(py: Python<'_>, error: PyErr, topic: &str, part: &str) -> PyErr {
     at(py, found, topic, None, None)
 }
 
+/// A topic of a producer, ready for many records without Python: what frames are sent through. Nothing here needs the
+/// interpreter; use it inside the gate.
+pub(crate) struct Sending {
+    sender: Arc<Sender>,
+    target: Arc<Target>,
+}
+
+impl Sending {
+    /// How many partitions the topic has.
+    #[allow(dead_code, reason = "for the frames' way in")]
+    pub(crate) fn partitions(&self) -> u32 {
+        self.target.lanes.len() as u32
+    }
+
+    /// Adds a record; waits while `buffer_memory` is full. Without a partition the key decides, or the sticky one; a
+    /// partition must be below `partitions`.
+    #[allow(dead_code, reason = "for the frames' way in")]
+    pub(crate) fn push(
+        &self,
+        partition: Option<u32>,
+        timestamp: i64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: &[u8],
+    ) {
+        let bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + headers.len() + RECORD_OVERHEAD;
+        while !self.sender.has_room(bytes) && !self.sender.wait_for_room(bytes, Duration::from_secs(1)) {}
+        let count = self.partitions();
+        let index = match (partition, key) {
+            (Some(partition), _) => partition.min(count - 1),
+            (None, Some(key)) => partition_of_key(key, count),
+            (None, None) => self.target.sticky.load(Ordering::Relaxed),
+        };
+        self.sender.push(&self.target.lanes[index as usize], timestamp, key, value, headers);
+    }
+}
+
+impl Producer {
+    /// A topic for many records.
+    #[allow(dead_code, reason = "for the frames' way in")]
+    pub(crate) fn sending(&self, topic: &Bound<'_, PyString>) -> PyResult<Sending> {
+        self.check()?;
+        Ok(Sending { sender: Arc::clone(&self.sender), target: self.target(topic)? })
+    }
+}
+
 #[pymethods]
 impl Producer {
     #[new]
@@ -334,16 +381,16 @@ impl Producer {
 
     /// Adds one record; the handle tells what becomes of it.
     #[pyo3(signature = (topic, *, key=None, value=None, partition=None, timestamp=None, headers=None))]
-    fn send(
+    fn send<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         topic: &Bound<'_, PyString>,
         key: Option<&Bound<'_, PyAny>>,
         value: Option<&Bound<'_, PyAny>>,
         partition: Option<i64>,
         timestamp: Option<&Bound<'_, PyAny>>,
         headers: Option<&Bound<'_, PyAny>>,
-    ) -> PyResult<SendHandle> {
+    ) -> PyResult<Bound<'py, PyAny>> {
         self.check()?;
         let target = self.target(topic)?;
         let key = target.key.encode(key).map_err(|error| located(py, error, &target.name, "key"))?;
@@ -358,7 +405,7 @@ impl Producer {
         self.make_room(py, bytes)?;
         let lane = Self::lane(py, &target, key, partition)?;
         let (batch, index) = self.sender.push(lane, timestamp, key, value, &headers);
-        Ok(SendHandle { sender: Arc::clone(&self.sender), batch, index, timestamp })
+        untracked::new(py, SendHandle { sender: Arc::clone(&self.sender), batch, index, timestamp })
     }
 
     /// Adds records given as columns of encoded bytes; no handles. Returns how many.
@@ -444,8 +491,7 @@ impl Drop for Producer {
     }
 }
 
-/// The outcome, to come, of one record.
-#[pyclass(frozen, module = "headwater._core")]
+/// The outcome, to come, of one record; its Python type is made in `untracked`, its methods in Python.
 pub(crate) struct SendHandle {
     sender: Arc<Sender>,
     batch: Arc<Batch>,
@@ -463,68 +509,70 @@ impl SendHandle {
     fn is_unacknowledged(&self) -> bool {
         self.sender.settings.acks == Acks::None
     }
-}
 
-#[pymethods]
-impl SendHandle {
-    /// Whether `result` would return or raise at once.
-    fn done(&self) -> bool {
-        self.is_unacknowledged() || self.batch.outcome().is_some()
-    }
-
-    /// Sends the record's batch without waiting for linger.
     fn send_now(&self) {
         self.sender.seal_now(&self.batch.lane, Some(&self.batch));
     }
+}
 
-    /// Sends at once, waits, and says where the record is; raises why it is not.
-    #[pyo3(signature = (timeout=None))]
-    fn result<'py>(&self, py: Python<'py>, timeout: Option<&Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
-        if self.is_unacknowledged() {
-            return self.metadata(py, -1);
-        }
-        if self.batch.outcome().is_none() {
-            self.send_now();
-            let deadline = match timeout {
-                None => None,
-                Some(timeout) => {
-                    static PARSE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-                    let parse = PARSE.import(py, "headwater.time", "parse_duration_ms")?;
-                    let ms: u64 = parse.call1((timeout, "timeout"))?.extract()?;
-                    Some(now() + seconds(ms as f64 / 1000.0))
-                }
-            };
-            let found = py.wait(deadline, |slice| self.sender.wait_outcome(&self.batch, slice).then_some(()))?;
-            if found.is_none() {
-                return Err(PyTimeoutError::new_err("the record is not acknowledged yet; it is still being sent"));
-            }
-        }
-        match self.batch.outcome() {
-            Some(Ok(base_offset)) => self.metadata(py, (*base_offset + u64::from(self.index)) as i64),
-            Some(Err(error)) => {
-                let raised = Failure(Arc::clone(error)).into();
-                Err(at(py, raised, &self.batch.lane.topic, Some(self.batch.lane.partition), None))
-            }
-            None => Err(InternalError::new_err("a batch lost its outcome; please report this")),
+/// Whether `handle_result` would return or raise at once.
+#[pyfunction]
+fn handle_done(handle: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let handle = untracked::get(handle)?;
+    Ok(handle.is_unacknowledged() || handle.batch.outcome().is_some())
+}
+
+/// Sends the record's batch without waiting for linger.
+#[pyfunction]
+fn handle_send_now(handle: &Bound<'_, PyAny>) -> PyResult<()> {
+    untracked::get(handle)?.send_now();
+    Ok(())
+}
+
+/// Sends at once, waits (for so many seconds at most), and says where the record is; raises why it is not.
+#[pyfunction]
+#[pyo3(signature = (handle, timeout=None))]
+fn handle_result<'py>(handle: &Bound<'py, PyAny>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+    let py = handle.py();
+    let handle = untracked::get(handle)?;
+    if handle.is_unacknowledged() {
+        return handle.metadata(py, -1);
+    }
+    if handle.batch.outcome().is_none() {
+        handle.send_now();
+        let deadline = timeout.map(|timeout| now() + seconds(timeout));
+        let found = py.wait(deadline, |slice| handle.sender.wait_outcome(&handle.batch, slice).then_some(()))?;
+        if found.is_none() {
+            return Err(PyTimeoutError::new_err("the record is not acknowledged yet; it is still being sent"));
         }
     }
-
-    fn __await__<'py>(slf: Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
-        static AWAIT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-        AWAIT.import(slf.py(), "headwater.log.producer", "await_handle")?.call1((slf,))
+    match handle.batch.outcome() {
+        Some(Ok(base_offset)) => handle.metadata(py, (*base_offset + u64::from(handle.index)) as i64),
+        Some(Err(error)) => {
+            let raised = Failure(Arc::clone(error)).into();
+            Err(at(py, raised, &handle.batch.lane.topic, Some(handle.batch.lane.partition), None))
+        }
+        None => Err(InternalError::new_err("a batch lost its outcome; please report this")),
     }
+}
 
-    fn __repr__(&self) -> String {
-        let state = match self.batch.outcome() {
-            None => "pending".to_owned(),
-            Some(Ok(base_offset)) => format!("at offset {}", base_offset + u64::from(self.index)),
-            Some(Err(error)) => format!("failed: {error}"),
-        };
-        format!("<SendHandle {}-{} {state}>", self.batch.lane.topic, self.batch.lane.partition)
-    }
+/// What the representation shows.
+#[pyfunction]
+fn handle_describe(handle: &Bound<'_, PyAny>) -> PyResult<String> {
+    let handle = untracked::get(handle)?;
+    let state = match handle.batch.outcome() {
+        None => "pending".to_owned(),
+        Some(Ok(base_offset)) => format!("at offset {}", base_offset + u64::from(handle.index)),
+        Some(Err(error)) => format!("failed: {error}"),
+    };
+    Ok(format!("{}-{} {state}", handle.batch.lane.topic, handle.batch.lane.partition))
 }
 
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Producer>()?;
-    m.add_class::<SendHandle>()
+    m.add("SendHandle", untracked::type_object(m.py())?)?;
+    m.add_function(wrap_pyfunction!(handle_done, m)?)?;
+    m.add_function(wrap_pyfunction!(handle_send_now, m)?)?;
+    m.add_function(wrap_pyfunction!(handle_result, m)?)?;
+    m.add_function(wrap_pyfunction!(handle_describe, m)?)
 }
