@@ -4,7 +4,9 @@
 //! DIR/headwater.json   DIR/.lock   DIR/TOPIC-PARTITION/<20 digits>.log ...
 //! ```
 //! Making a topic creates its folders first and then names it in `headwater.json` (replaced atomically); deleting one goes
-//! the other way. A folder that the file does not name is left alone.
+//! the other way. A folder that the file does not name is one of two things: what an interrupted creation or deletion of ours
+//! left behind (it has our checkpoint), which is removed when the name is used again; or something else's, Kafka's say,
+//! which becomes a topic when the directory is opened.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,8 +16,10 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 
+use crate::growth::Growth;
 use crate::offsets::{OFFSETS_TOPIC, OffsetStore};
 use crate::partition::Setting;
+use crate::sealed::{self, Broken};
 use crate::storage::{Lock, Storage, read_all, replace};
 use crate::{Clock, Durability, Error, Partition, Result, SystemClock, Topic, TopicConfig};
 
@@ -66,6 +70,8 @@ struct Inner {
     changes: Mutex<()>,
     offsets: OffsetStore,
     warnings: Vec<String>,
+    growth: Arc<Growth>,
+    is_syncer_running: AtomicBool,
     is_closed: AtomicBool,
     lock: Mutex<Option<LockGuard>>,
 }
@@ -95,20 +101,24 @@ impl Broker {
             }
         }
         let described = read_topics(&*storage)?;
-        if described.is_none() && !is_writable {
+        let mut warnings = Vec::new();
+        let known = described.clone().unwrap_or_default();
+        let adopted = find_foreign(&*storage, &known, is_writable, &mut warnings)?;
+        if described.is_none() && adopted.is_empty() && !is_writable {
             return Err(Error::Invalid {
                 message: format!("expected a directory with a log, got none - at {root}; create it with mode=\"rw\""),
             });
         }
+        let has_changed = described.is_none() || !adopted.is_empty();
+        let growth = Arc::new(Growth::default());
         let mut topics = BTreeMap::new();
-        let mut warnings = Vec::new();
-        for (name, count, config) in described.clone().unwrap_or_default() {
-            let topic = open_topic(&storage, &options, &name, count, config, &mut warnings)?;
+        for (name, count, config) in known.into_iter().chain(adopted) {
+            let topic = open_topic(&storage, &options, &growth, &name, count, config, &mut warnings)?;
             topics.insert(name, Arc::new(topic));
         }
         let offsets = OffsetStore::new(Arc::clone(&options.clock));
         if let Some(topic) = topics.get(OFFSETS_TOPIC) {
-            offsets.load(Arc::clone(&topic.partitions[0]))?;
+            offsets.load(&topic.partitions)?;
         }
         let inner = Arc::new(Inner {
             storage,
@@ -117,14 +127,16 @@ impl Broker {
             changes: Mutex::new(()),
             offsets,
             warnings,
+            growth,
+            is_syncer_running: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             lock: Mutex::new(lock),
         });
         if is_writable {
-            if described.is_none() {
+            if has_changed {
                 inner.write_topics()?;
             }
-            start_syncer(&inner);
+            ensure_syncer(&inner);
         }
         Ok(Self { inner })
     }
@@ -146,7 +158,9 @@ impl Broker {
         let inner = &self.inner;
         inner.check_writable()?;
         let _changing = inner.changes.lock();
-        inner.create_topic(name, partitions, config)
+        let topic = inner.create_topic(name, partitions, config)?;
+        ensure_syncer(inner);
+        Ok(topic)
     }
 
     /// Replaces a topic's settings. They hold for its partitions from the next open on, except those of other layers.
@@ -215,8 +229,21 @@ impl Broker {
             let settings = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
             let _changing = self.inner.changes.lock();
             let topic = self.inner.create_topic(OFFSETS_TOPIC, 1, TopicConfig::new(settings)?)?;
-            Ok(Arc::clone(&topic.partitions[0]))
+            Ok(topic.partitions.clone())
         })
+    }
+
+    /// How often some partition's readers have come to see more: for [`wait_for_growth`](Self::wait_for_growth).
+    #[must_use]
+    pub fn growth(&self) -> u64 {
+        self.inner.growth.count()
+    }
+
+    /// Waits until some partition's readers can see more than when the count was `seen`, or the time is over; returns the
+    /// count of now. Look at the partitions after taking the count and before waiting.
+    #[must_use]
+    pub fn wait_for_growth(&self, seen: u64, timeout: Duration) -> u64 {
+        self.inner.growth.wait(seen, timeout)
     }
 
     /// Makes everything written so far durable.
@@ -236,6 +263,7 @@ impl Broker {
             }
         }
         *self.inner.lock.lock() = None;
+        self.inner.growth.announce();
         outcome
     }
 }
@@ -268,15 +296,21 @@ impl Inner {
         }
         for number in 0..partitions {
             let folder = format!("{name}-{number}");
-            // A folder of that name is what an interrupted delete left behind.
             if self.storage.list(&folder).is_ok() {
                 let path = self.storage.describe(&folder);
+                if !is_leftover(&*self.storage, &folder) {
+                    return refused(format!(
+                        "expected no folder of a new topic '{name}', got one that headwater did not make - at {path}; open \
+                         the directory again to read it as a topic, or move it away"
+                    ));
+                }
                 self.storage.remove_folder(&folder).map_err(Error::io("remove a folder", path))?;
             }
             Partition::create(&*self.storage, &folder)?;
         }
         let mut warnings = Vec::new();
-        let topic = Arc::new(open_topic(&self.storage, &self.options, name, partitions, config, &mut warnings)?);
+        let topic =
+            Arc::new(open_topic(&self.storage, &self.options, &self.growth, name, partitions, config, &mut warnings)?);
         self.topics.write().insert(name.to_owned(), Arc::clone(&topic));
         self.write_topics().inspect_err(|_| {
             self.topics.write().remove(name);
@@ -294,7 +328,7 @@ impl Inner {
                 (topic.name.clone(), value)
             })
             .collect();
-        let bytes = serde_json::to_vec_pretty(&json!({"format": FORMAT, "topics": topics})).expect("plain data");
+        let bytes = sealed::seal(FORMAT, &json!(topics));
         replace(&*self.storage, "", TOPICS, &bytes).map_err(Error::io("write", self.storage.describe(TOPICS)))
     }
 }
@@ -302,6 +336,7 @@ impl Inner {
 fn open_topic(
     storage: &Arc<dyn Storage>,
     options: &Options,
+    growth: &Arc<Growth>,
     name: &str,
     partitions: u32,
     config: TopicConfig,
@@ -313,6 +348,7 @@ fn open_topic(
         durability: config.durability().unwrap_or(options.durability),
         config: config.clone(),
         is_writable: options.mode == Mode::ReadWrite,
+        growth: Arc::clone(growth),
     };
     let mut opened = Vec::new();
     for number in 0..partitions {
@@ -323,42 +359,101 @@ fn open_topic(
     Ok(Topic { name: name.to_owned(), config, partitions: opened })
 }
 
+type Described = (String, u32, TopicConfig);
+
 /// Name, partition count and settings of every topic; None if the directory is new.
-fn read_topics(storage: &dyn Storage) -> Result<Option<Vec<(String, u32, TopicConfig)>>> {
+fn read_topics(storage: &dyn Storage) -> Result<Option<Vec<Described>>> {
     let path = storage.describe(TOPICS);
     let bytes = match storage.open(TOPICS, false).and_then(|file| read_all(&*file)) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         read => read.map_err(Error::io("read", path.clone()))?,
     };
     let unreadable = |message: String| Error::Unreadable { path: path.clone(), message };
-    let value: Value = serde_json::from_slice(&bytes).map_err(|error| {
-        unreadable(format!("expected the list of topics, got {error} - at {path}; restore the file"))
+    let topics = sealed::unseal(FORMAT, &bytes).map_err(|broken| {
+        unreadable(match broken {
+            Broken::Format(found) => format!(
+                "expected a directory of format {FORMAT}, got {found} - at {path}; use a newer headwater, nothing was changed"
+            ),
+            Broken::Damaged(what) => {
+                format!("expected the list of topics as it was written, got {what} - at {path}; restore the file")
+            }
+        })
     })?;
-    let format = value.get("format").and_then(Value::as_u64).unwrap_or(0);
-    if format != FORMAT {
-        let message =
-            format!("expected a directory of format {FORMAT}, got {format} - at {path}; use a newer headwater");
-        return Err(unreadable(message));
-    }
-    let topic = |(name, value): (&String, &Value)| -> Result<(String, u32, TopicConfig)> {
+    let topic = |(name, value): (&String, &Value)| -> Result<Described> {
         let broken =
-            || unreadable(format!("expected partitions and settings of topic '{name}' - at {path}; restore it"));
+            || unreadable(format!("expected partitions and settings of topic '{name}' - at {path}; restore the file"));
         let partitions = value.get("partitions").and_then(Value::as_u64).and_then(|count| u32::try_from(count).ok());
         let settings = value.get("config").and_then(Value::as_object).ok_or_else(broken)?;
         let text = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
         let settings = settings.iter().map(text).collect::<Option<_>>().ok_or_else(broken)?;
         Ok((name.clone(), partitions.filter(|count| *count > 0).ok_or_else(broken)?, TopicConfig::new(settings)?))
     };
-    value.get("topics").and_then(Value::as_object).map(|topics| topics.iter().map(topic).collect()).transpose()
+    topics.as_object().map(|topics| topics.iter().map(topic).collect()).transpose()
 }
 
-/// Syncs partitions of durability `interval:MS` every MS, as long as the broker lives.
-fn start_syncer(inner: &Arc<Inner>) {
+/// Whether a folder was made by headwater (an interrupted creation or deletion), or holds no segment at all.
+fn is_leftover(storage: &dyn Storage, folder: &str) -> bool {
+    let Ok(names) = storage.list(folder) else { return false };
+    names.iter().any(|name| name == crate::checkpoint::NAME) || !names.iter().any(|name| is_segment(name))
+}
+
+fn is_segment(name: &str) -> bool {
+    name.strip_suffix(".log").is_some_and(|stem| stem.len() == 20 && stem.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Folders of partitions that something else made, as topics; partitions between them that are missing are made.
+fn find_foreign(
+    storage: &dyn Storage,
+    known: &[Described],
+    is_writable: bool,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Described>> {
+    let mut found: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+    let names = match storage.list("") {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        names => names.map_err(Error::io("list a folder", storage.describe("")))?,
+    };
+    for folder in names {
+        let Some((topic, number)) = folder.rsplit_once('-') else { continue };
+        let Ok(number) = number.parse::<u32>() else { continue };
+        let is_known = known.iter().any(|(name, _, _)| name == topic);
+        let Ok(files) = storage.list(&folder) else { continue };
+        if topic.is_empty() || is_known || is_leftover(storage, &folder) || !files.iter().any(|name| is_segment(name)) {
+            continue;
+        }
+        found.entry(topic.to_owned()).or_default().push(number);
+    }
+    let mut adopted = Vec::new();
+    for (topic, numbers) in found {
+        let count = numbers.iter().max().map_or(0, |last| last.saturating_add(1));
+        if count as usize != numbers.len() {
+            warnings.push(format!(
+                "topic '{topic}': expected folders of partitions 0 to {}, got {} of them - at {}; the topic is left alone",
+                count - 1,
+                numbers.len(),
+                storage.describe("")
+            ));
+            continue;
+        }
+        let action = if is_writable { "it is a topic from now on" } else { "it is read as a topic" };
+        warnings.push(format!("topic '{topic}': {count} partition(s) that something else wrote; {action}"));
+        let settings = match topic.as_str() {
+            OFFSETS_TOPIC => BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]),
+            _ => BTreeMap::new(),
+        };
+        adopted.push((topic, count, TopicConfig::new(settings)?));
+    }
+    Ok(adopted)
+}
+
+/// Starts the thread that syncs partitions of durability `interval:MS`, once there is one.
+fn ensure_syncer(inner: &Arc<Inner>) {
+    if shortest_interval(inner).is_none() || inner.is_syncer_running.swap(true, Ordering::AcqRel) {
+        return;
+    }
     let weak = Arc::downgrade(inner);
-    let Durability::Interval(ms) = inner.options.durability else { return };
-    let period = Duration::from_millis(ms);
     let run = move || {
-        while sync_dirty(&weak) {
+        while let Some(period) = sync_dirty(&weak) {
             std::thread::sleep(period);
         }
     };
@@ -366,14 +461,25 @@ fn start_syncer(inner: &Arc<Inner>) {
     std::thread::Builder::new().name("headwater-syncer".into()).spawn(run).expect("a thread for the syncer");
 }
 
-fn sync_dirty(weak: &Weak<Inner>) -> bool {
-    let Some(inner) = weak.upgrade() else { return false };
+fn shortest_interval(inner: &Inner) -> Option<Duration> {
+    let topics = inner.topics.read();
+    let of_topics = topics.values().flat_map(|topic| &topic.partitions).map(|partition| partition.durability());
+    let interval = |durability| match durability {
+        Durability::Interval(ms) => Some(Duration::from_millis(ms)),
+        Durability::Fsync | Durability::Os => None,
+    };
+    of_topics.chain([inner.options.durability]).filter_map(interval).min()
+}
+
+/// Syncs every partition that asks for it; returns how long to sleep, or None when the broker is gone.
+fn sync_dirty(weak: &Weak<Inner>) -> Option<Duration> {
+    let inner = weak.upgrade().filter(|inner| !inner.is_closed.load(Ordering::Acquire))?;
     let topics: Vec<Arc<Topic>> = inner.topics.read().values().cloned().collect();
     for partition in topics.iter().flat_map(|topic| &topic.partitions) {
-        if partition.is_dirty() {
+        if matches!(partition.durability(), Durability::Interval(_)) && partition.is_dirty() {
             // A failure poisons the partition: whoever appends next is told.
             let _ = partition.sync();
         }
     }
-    !inner.is_closed.load(Ordering::Acquire)
+    Some(shortest_interval(&inner).unwrap_or(Duration::from_secs(1)))
 }

@@ -67,7 +67,7 @@ pub enum Error {
     /// Damaged bytes.
     #[error(
         "expected intact records, got {what} - at topic '{topic}' partition {partition} offset {offset}, {path} byte \
-         {position}; restore the file, or go on at a later offset"
+         {position}; restore the file, or go on at offset {next_offset}"
     )]
     Corrupt {
         /// The topic.
@@ -76,6 +76,8 @@ pub enum Error {
         partition: u32,
         /// The first offset that cannot be read.
         offset: u64,
+        /// The next one that can.
+        next_offset: u64,
         /// The file.
         path: String,
         /// Where in the file.

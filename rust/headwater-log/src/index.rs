@@ -26,6 +26,13 @@ impl OffsetIndex {
         above.checked_sub(1).map_or(0, |index| u64::from(self.entries[index].1))
     }
 
+    /// An offset at or before that of the batch at a position.
+    #[must_use]
+    pub fn offset_before(&self, position: u64) -> u32 {
+        let at = self.entries.partition_point(|(_, entry)| u64::from(*entry) < position);
+        at.checked_sub(1).map_or(0, |index| self.entries[index].0)
+    }
+
     /// The file's bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

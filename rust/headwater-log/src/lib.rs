@@ -25,11 +25,15 @@
 //! system, the real one and two that are not.
 
 mod broker;
+mod checkpoint;
 mod error;
+mod growth;
 mod index;
+mod mark;
 mod offsets;
 mod partition;
 mod recovery;
+mod sealed;
 mod segment;
 pub mod storage;
 mod topic;

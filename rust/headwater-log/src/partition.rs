@@ -16,8 +16,11 @@ use std::sync::{Arc, OnceLock};
 use headwater_record::{Batch, HEADER_BYTES, Header};
 use parking_lot::{Condvar, Mutex, RwLock};
 
-use crate::recovery::{Checkpoint, Recovered, recover};
-use crate::segment::Segment;
+use crate::checkpoint::{Checkpoint, Clean, CleanSegment};
+use crate::growth::Growth;
+use crate::mark::Mark;
+use crate::recovery::{Recovered, first_checksum, recover};
+use crate::segment::{Damage, Segment};
 use crate::storage::Storage;
 use crate::topic::{Durability, TopicConfig};
 use crate::transactions::Transactions;
@@ -89,6 +92,11 @@ pub struct Partition {
     next_offset: AtomicU64,
     durable: AtomicU64,
     transactions: RwLock<Transactions>,
+    /// Up to where the log is durable, for whoever recovers it; None if it is only read.
+    mark: Option<Mark>,
+    growth: Arc<Growth>,
+    /// Offsets that recovery found in no file.
+    missing: Vec<(u64, u64)>,
     is_closed: AtomicBool,
     poison: OnceLock<String>,
 }
@@ -101,6 +109,7 @@ pub(crate) struct Setting {
     pub(crate) config: TopicConfig,
     pub(crate) durability: Durability,
     pub(crate) is_writable: bool,
+    pub(crate) growth: Arc<Growth>,
 }
 
 impl Partition {
@@ -108,22 +117,44 @@ impl Partition {
     pub(crate) fn create(storage: &dyn Storage, folder: &str) -> Result<()> {
         storage.create_folder(folder).map_err(Error::io("create a folder", storage.describe(folder)))?;
         Segment::create(storage, folder, 0)?;
+        Mark::open(storage, folder)?.write(0)?;
+        Checkpoint::default().write(storage, folder)?;
         storage.sync_folder("").map_err(Error::io("sync a folder", storage.describe("")))
     }
 
     /// Opens a partition; returns it and what recovery has to say.
     pub(crate) fn open(topic: &str, number: u32, setting: &Setting) -> Result<(Self, Vec<String>)> {
-        let Setting { storage, clock, config, durability, is_writable } = setting.clone();
+        let Setting { storage, clock, config, durability, is_writable, growth } = setting.clone();
         let folder = format!("{topic}-{number}");
         let place = format!("topic '{topic}' partition {number}");
-        let Recovered { mut segments, next_offset, checkpoint, transactions, warnings, is_last_intact } =
-            recover(&*storage, &folder, &place, config.index_interval_bytes(), is_writable)?;
+        let is_missing = matches!(storage.list(&folder), Err(error) if error.kind() == std::io::ErrorKind::NotFound);
+        if is_missing && is_writable {
+            Self::create(&*storage, &folder)?;
+        }
+        let recovered =
+            recover(&*storage, &folder, &place, config.index_interval_bytes(), is_writable, config.is_compacted())?;
+        let Recovered {
+            mut segments,
+            next_offset,
+            checkpoint,
+            transactions,
+            mut warnings,
+            is_last_intact,
+            durable,
+            missing,
+        } = recovered;
+        if is_missing {
+            let path = storage.describe(&folder);
+            warnings
+                .push(format!("{place}: expected a folder, got none - at {path}; an empty one was made in its place"));
+        }
         if is_writable && (segments.is_empty() || !is_last_intact) {
             segments.push(Segment::create(&*storage, &folder, next_offset)?);
         }
         let is_clean = checkpoint.clean.is_some();
         // What the walk found is written, but perhaps not synced: a first sync must cover it before it is promised.
         let unsynced = if is_clean || !is_writable { Vec::new() } else { segments.clone() };
+        let mark = if is_writable { Some(Mark::open(&*storage, &folder)?) } else { None };
         let partition = Self {
             topic: topic.to_owned(),
             number,
@@ -139,15 +170,28 @@ impl Partition {
             synced: Condvar::new(),
             log_start: AtomicU64::new(checkpoint.log_start_offset),
             next_offset: AtomicU64::new(next_offset),
-            durable: AtomicU64::new(if is_clean || !is_writable { next_offset } else { checkpoint.recovery_point }),
+            durable: AtomicU64::new(if is_clean || !is_writable { durable } else { 0 }),
             transactions: RwLock::new(transactions),
+            mark,
+            growth,
+            missing,
             is_closed: AtomicBool::new(false),
             poison: OnceLock::new(),
         };
         if is_writable && !is_clean {
-            partition.sync()?;
+            partition.sync_found()?;
         }
         Ok((partition, warnings))
+    }
+
+    /// Makes what recovery found durable, whether that was much or nothing, and says so: first the mark, then whose it is.
+    fn sync_found(&self) -> Result<()> {
+        let durable = self.sync_once()?;
+        self.durable.store(durable, Ordering::Release);
+        if let Some(mark) = &self.mark {
+            mark.write(durable)?;
+        }
+        self.checkpoint(None)
     }
 
     // --- what there is ------------------------------------------------------------------------------------------------
@@ -197,7 +241,12 @@ impl Partition {
     /// Readers see what lies below.
     #[must_use]
     pub fn high_watermark(&self) -> u64 {
-        if self.durability == Durability::Fsync { self.durable_offset() } else { self.next_offset() }
+        // Who only reads has no say in durability: he sees what is known to be durable.
+        if self.durability == Durability::Fsync || !self.is_writable {
+            self.durable_offset()
+        } else {
+            self.next_offset()
+        }
     }
 
     /// Readers that want only decided transactions see what lies below.
@@ -276,6 +325,10 @@ impl Partition {
             writer.unsynced.push(segment);
         }
         self.next_offset.store(next_offset, Ordering::Release);
+        drop(writer);
+        if self.durability != Durability::Fsync {
+            self.growth.announce();
+        }
         Ok(Appended { base_offset, next_offset, log_append_time })
     }
 
@@ -314,6 +367,14 @@ impl Partition {
         // An empty segment takes anything: there is nothing to gain from another.
         if size == 0 || !is_full {
             return Ok(active);
+        }
+        if self.durability == Durability::Fsync {
+            // A crash then never loses the end of one segment and keeps the next.
+            active.file.sync().map_err(Error::io("sync", self.storage.describe(&active.path()))).inspect_err(
+                |error| {
+                    let _ = self.poison.set(error.to_string());
+                },
+            )?;
         }
         active.write_indexes(&*self.storage)?;
         let next = Segment::create(&*self.storage, &self.folder, self.next_offset())?;
@@ -366,13 +427,20 @@ impl Partition {
             syncer = self.syncer.lock();
             syncer.is_syncing = false;
             match outcome {
-                Ok(target) => self.durable.fetch_max(target, Ordering::AcqRel),
+                Ok(target) => {
+                    self.durable.fetch_max(target, Ordering::AcqRel);
+                    // What the mark says is true whether it is written or not: failing to write it fails nobody.
+                    let _ = self.mark.as_ref().map(|mark| mark.write(target));
+                    if self.durability == Durability::Fsync {
+                        self.growth.announce();
+                    }
+                }
                 Err(error) => {
                     let _ = self.poison.set(error.to_string());
                     self.synced.notify_all();
                     return Err(error);
                 }
-            };
+            }
             self.synced.notify_all();
         }
     }
@@ -389,13 +457,18 @@ impl Partition {
         Ok(target)
     }
 
-    fn checkpoint(&self, clean: Option<(Vec<(u64, u64)>, u64)>) -> Result<()> {
+    fn checkpoint(&self, clean: Option<Clean>) -> Result<()> {
         let has_transactions = self.transactions.read().is_used();
+        let first_batch = {
+            let segments = self.segments.read();
+            segments.first().and_then(|first| Some((first.base_offset, first_checksum(&*first.file)?)))
+        };
         Checkpoint {
             recovery_point: self.durable_offset(),
             log_start_offset: self.log_start_offset(),
             clean,
             has_transactions,
+            first_batch,
         }
         .write(&*self.storage, &self.folder)
     }
@@ -414,20 +487,19 @@ impl Partition {
             if self.writer.lock().is_marked_clean {
                 return Ok(());
             }
-            if let Some(segment) = segments.last() {
-                segment.write_indexes(&*self.storage)?;
-            }
+            let mut sealed = Vec::with_capacity(segments.len());
             for segment in &segments {
-                if Segment::read_indexes(&*self.storage, &segment.stem, segment.size.load(Ordering::Relaxed)).is_none()
-                {
-                    segment.write_indexes(&*self.storage)?;
-                }
+                let (index_checksum, time_checksum) = segment.seal_indexes(&*self.storage)?;
+                let size = segment.size.load(Ordering::Relaxed);
+                sealed.push(CleanSegment { base_offset: segment.base_offset, size, index_checksum, time_checksum });
             }
-            if segments.iter().any(|segment| !segment.damage.is_empty()) {
+            self.storage
+                .sync_folder(&self.folder)
+                .map_err(Error::io("sync a folder", self.storage.describe(&self.folder)))?;
+            if segments.iter().any(|segment| !segment.damage.read().is_empty()) {
                 return self.checkpoint(None); // found again, and reported again, at the next open
             }
-            let sizes = segments.iter().map(|s| (s.base_offset, s.size.load(Ordering::Relaxed))).collect();
-            self.checkpoint(Some((sizes, self.next_offset())))
+            self.checkpoint(Some(Clean { segments: sealed, next_offset: self.next_offset() }))
         });
         self.is_closed.store(true, Ordering::Release);
         self.synced.notify_all();
@@ -463,10 +535,19 @@ impl Partition {
         let mut fetched = Fetched { batches: Vec::new(), next_offset: offset, high_watermark };
         let segments = self.segments.read().clone();
         let first = segments.partition_point(|segment| segment.base_offset <= offset).saturating_sub(1);
+        if let Some((_, next_offset)) = self.missing.iter().find(|(first, next)| (*first..*next).contains(&offset)) {
+            let segment = &segments[first];
+            let position = segment.size.load(Ordering::Relaxed);
+            let what = "no file that holds them".to_owned();
+            let damage = Damage { position, end: position, first_offset: offset, next_offset: *next_offset, what };
+            return Err(self.corrupt(segment, offset, &damage));
+        }
         for segment in &segments[first..] {
             if fetched.next_offset >= limit || !fetched.batches.is_empty() {
                 break;
             }
+            // Compaction leaves no batch at the end of some segments.
+            fetched.next_offset = fetched.next_offset.max(segment.base_offset.min(limit));
             self.read_segment(segment, limit, max_bytes, isolation, &mut fetched)?;
         }
         Ok(fetched)
@@ -481,10 +562,12 @@ impl Partition {
         fetched: &mut Fetched,
     ) -> Result<()> {
         let mut position = segment.position_of(fetched.next_offset);
+        // Where the batch at the position should begin, as far as is known.
+        let mut expected = segment.offset_at(position);
         while fetched.batches.is_empty() && fetched.next_offset < limit {
             if let Some(damage) = segment.damage_at(position) {
                 if fetched.next_offset < damage.next_offset {
-                    return Err(self.corrupt(segment, fetched.next_offset, position, &damage.what));
+                    return Err(self.corrupt(segment, fetched.next_offset, &damage));
                 }
                 position = damage.end;
                 continue;
@@ -494,6 +577,7 @@ impl Partition {
                 .map_err(Error::io("read", self.storage.describe(&segment.path())))?;
             let is_end = chunk.batches.is_empty();
             for (_, batch) in chunk.batches {
+                expected = batch.header.next_offset();
                 if batch.header.base_offset >= limit {
                     return Ok(());
                 }
@@ -512,23 +596,25 @@ impl Partition {
                 if segment.damage_at(position).is_some() {
                     continue;
                 }
-                if let Some(failure) = chunk.failure {
-                    return Err(self.corrupt(segment, fetched.next_offset, position, &failure.to_string()));
-                }
-                return Ok(());
+                let Some(failure) = chunk.failure else { return Ok(()) };
+                // Bytes that went bad since they were written: whoever asks for what lies behind them still gets it.
+                segment
+                    .note_damage(position, expected, failure.to_string())
+                    .map_err(Error::io("read", self.storage.describe(&segment.path())))?;
             }
         }
         Ok(())
     }
 
-    fn corrupt(&self, segment: &Segment, offset: u64, position: u64, what: &str) -> Error {
+    fn corrupt(&self, segment: &Segment, offset: u64, damage: &Damage) -> Error {
         Error::Corrupt {
             topic: self.topic.clone(),
             partition: self.number,
             offset,
+            next_offset: damage.next_offset,
             path: self.storage.describe(&segment.path()),
-            position,
-            what: what.to_owned(),
+            position: damage.position,
+            what: damage.what.clone(),
         }
     }
 

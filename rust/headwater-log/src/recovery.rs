@@ -17,60 +17,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use headwater_record::{Batch, Header};
-use serde_json::{Value, json};
+use parking_lot::RwLock;
 
-use crate::segment::{Damage, Indexes, Segment, stem};
-use crate::storage::{Storage, read_all, replace};
+use crate::checkpoint::{Checkpoint, Clean};
+use crate::mark::Mark;
+use crate::segment::{Damage, Indexes, Segment, check, next_good, stem};
+use crate::storage::Storage;
 use crate::transactions::Transactions;
 use crate::{Error, Result};
 
-const CHECKPOINT: &str = "headwater.checkpoint";
 /// How much is read at a time.
 const WALK_BYTES: usize = 4 << 20;
-
-/// What was known of a partition when it was last written to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Checkpoint {
-    /// Everything below was synced.
-    pub(crate) recovery_point: u64,
-    pub(crate) log_start_offset: u64,
-    /// After a clean close: base offset and size of each segment, and the next offset.
-    pub(crate) clean: Option<(Vec<(u64, u64)>, u64)>,
-    pub(crate) has_transactions: bool,
-}
-
-impl Checkpoint {
-    fn read(storage: &dyn Storage, folder: &str) -> Option<Self> {
-        let file = storage.open(&format!("{folder}/{CHECKPOINT}"), false).ok()?;
-        let value: Value = serde_json::from_slice(&read_all(&*file).ok()?).ok()?;
-        let pair = |entry: &Value| Some((entry.get(0)?.as_u64()?, entry.get(1)?.as_u64()?));
-        let clean = value.get("segments").and_then(Value::as_array).and_then(|segments| {
-            let segments = segments.iter().map(pair).collect::<Option<Vec<_>>>()?;
-            Some((segments, value.get("next_offset")?.as_u64()?))
-        });
-        Some(Self {
-            recovery_point: value.get("recovery_point")?.as_u64()?,
-            log_start_offset: value.get("log_start_offset")?.as_u64()?,
-            clean,
-            has_transactions: value.get("has_transactions").and_then(Value::as_bool).unwrap_or(true),
-        })
-    }
-
-    /// Replaces the file, durably.
-    pub(crate) fn write(&self, storage: &dyn Storage, folder: &str) -> Result<()> {
-        let mut value = json!({
-            "recovery_point": self.recovery_point,
-            "log_start_offset": self.log_start_offset,
-            "has_transactions": self.has_transactions,
-        });
-        if let Some((segments, next_offset)) = &self.clean {
-            value["segments"] = json!(segments);
-            value["next_offset"] = json!(next_offset);
-        }
-        replace(storage, folder, CHECKPOINT, value.to_string().as_bytes())
-            .map_err(Error::io("write a checkpoint", storage.describe(&format!("{folder}/{CHECKPOINT}"))))
-    }
-}
 
 /// A partition as it was found.
 #[derive(Debug)]
@@ -82,6 +39,10 @@ pub(crate) struct Recovered {
     pub(crate) warnings: Vec<String>,
     /// Whether the last segment may be appended to; after damage at its end a new one must be begun.
     pub(crate) is_last_intact: bool,
+    /// A reader without the lock sees what lies below.
+    pub(crate) durable: u64,
+    /// Offsets that no file holds and none should miss: from, to (exclusive).
+    pub(crate) missing: Vec<(u64, u64)>,
 }
 
 /// Opens what lies in a folder. With `is_writable`, leftovers are removed and a torn tail is cut.
@@ -91,6 +52,7 @@ pub(crate) fn recover(
     place: &str,
     interval: u64,
     is_writable: bool,
+    is_compacted: bool,
 ) -> Result<Recovered> {
     let names = storage.list(folder).map_err(Error::io("list a folder", storage.describe(folder)))?;
     let known = Checkpoint::read(storage, folder);
@@ -110,60 +72,79 @@ pub(crate) fn recover(
         files.push((base, file, size));
     }
     let mut warnings = Vec::new();
-    if let Some((segments, next_offset)) = known.as_ref().and_then(|known| known.clean.as_ref()) {
-        let is_same = segments.iter().copied().eq(files.iter().map(|(base, _, size)| (*base, *size)));
-        let known = known.as_ref().expect("just looked at");
-        if is_same && !known.has_transactions {
-            if let Some(segments) = from_indexes(storage, folder, &files, *next_offset) {
-                return Ok(Recovered {
-                    segments,
-                    next_offset: *next_offset,
-                    checkpoint: known.clone(),
-                    transactions: Transactions::default(),
-                    warnings,
-                    is_last_intact: true,
-                });
-            }
-        } else if !is_same {
-            warnings.push(format!(
-                "{place}: expected the segments that were there when the log was closed, got others - at {}; what is known \
-                 of the partition is derived from its files anew",
-                storage.describe(folder)
-            ));
+    if let Some((known, clean)) = known.as_ref().and_then(|known| Some((known, known.clean.as_ref()?))) {
+        if let Some(segments) = from_indexes(storage, folder, &files, clean).filter(|_| !known.has_transactions) {
+            return Ok(Recovered {
+                segments,
+                next_offset: clean.next_offset,
+                checkpoint: known.clone(),
+                transactions: Transactions::default(),
+                warnings,
+                is_last_intact: true,
+                durable: clean.next_offset,
+                missing: Vec::new(),
+            });
         }
     }
     // Files that something else put there know nothing of our recovery point.
-    let is_foreign = !warnings.is_empty();
-    let checkpoint = known.filter(|_| !is_foreign).unwrap_or_default();
+    let is_ours = known.as_ref().is_some_and(|known| is_ours(known, &files));
+    if !is_ours && !files.is_empty() {
+        warnings.push(format!(
+            "{place}: expected the segments that headwater wrote, got others or no word about them - at {}; what is known \
+             of the partition is derived from its files anew",
+            storage.describe(folder)
+        ));
+    }
+    let checkpoint = known.filter(|_| is_ours).unwrap_or_default();
+    let mark = Mark::read(storage, folder).filter(|_| is_ours);
+    if is_ours && mark.is_none() {
+        warnings.push(format!(
+            "{place}: expected the mark of what was durable, got none - at {}; a damaged end of the log may pass for one that \
+             was not written to the end",
+            storage.describe(folder)
+        ));
+    }
     let mut walk = Walk {
         storage,
         place,
         interval,
         is_writable,
-        recovery_point: checkpoint.recovery_point,
+        has_gaps: is_compacted || !is_ours,
+        recovery_point: checkpoint.recovery_point.max(mark.unwrap_or(0)),
         expected: files.first().map_or(0, |(base, _, _)| *base),
         transactions: Transactions::default(),
         warnings,
         is_last_intact: true,
+        missing: Vec::new(),
     };
-    let mut segments = Vec::new();
+    let mut segments: Vec<Arc<Segment>> = Vec::new();
     for index in 0..files.len() {
         let (base, file, size) = &files[index];
+        // The end of the segment before never reached the disk, and this one had only been begun: as if it had not.
+        let is_last = index > 0 && index + 1 == files.len();
+        if is_last && *size == 0 && walk.expected < *base && walk.expected >= walk.recovery_point && !walk.has_gaps {
+            if is_writable {
+                remove_segment(storage, &stem(folder, *base))?;
+            }
+            continue;
+        }
         let next_base = files.get(index + 1).map(|(base, _, _)| *base);
         segments.push(walk.segment(folder, *base, file, *size, next_base)?);
     }
     let mut next_offset = walk.expected;
-    if next_offset < checkpoint.recovery_point {
+    let recovery_point = walk.recovery_point;
+    if next_offset < recovery_point {
         walk.warnings.push(format!(
-            "{place}: expected records up to offset {}, which were durable once, got them up to {next_offset} - at {}; the \
-             missing ones are not made up: the log goes on at {}",
-            checkpoint.recovery_point,
+            "{place}: expected records up to offset {recovery_point}, which were durable once, got them up to {next_offset} \
+             - at {}; the missing ones are not made up: the log goes on at {recovery_point}",
             storage.describe(folder),
-            checkpoint.recovery_point
         ));
-        next_offset = checkpoint.recovery_point;
+        walk.missing.push((next_offset, recovery_point));
+        next_offset = recovery_point;
         walk.is_last_intact = false;
     }
+    // Who only reads sees what was durable: behind it another process may be writing.
+    let durable = if is_writable || mark.is_none() { next_offset } else { recovery_point.min(next_offset) };
     let log_start_offset = checkpoint.log_start_offset.max(segments.first().map_or(0, |segment| segment.base_offset));
     Ok(Recovered {
         segments,
@@ -172,22 +153,55 @@ pub(crate) fn recover(
         transactions: walk.transactions,
         warnings: walk.warnings,
         is_last_intact: walk.is_last_intact,
+        durable,
+        missing: walk.missing,
     })
 }
 
 type OpenFile = (u64, Arc<dyn crate::storage::File>, u64);
 
-/// Segments as their index files describe them; None if one of those is missing or wrong.
-fn from_indexes(storage: &dyn Storage, folder: &str, files: &[OpenFile], end: u64) -> Option<Vec<Arc<Segment>>> {
+/// Removes a segment and its indexes, the log last: an index without a log is nothing.
+pub(crate) fn remove_segment(storage: &dyn Storage, stem: &str) -> Result<()> {
+    for extension in ["index", "timeindex", "txnindex", "log"] {
+        let path = format!("{stem}.{extension}");
+        match storage.remove_file(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            removed => removed.map_err(Error::io("remove a segment", storage.describe(&path)))?,
+        }
+    }
+    Ok(())
+}
+
+/// Whether the files are those that a checkpoint speaks of, perhaps damaged: they begin with the same batch.
+fn is_ours(known: &Checkpoint, files: &[OpenFile]) -> bool {
+    let Some((base, file, _)) = files.first() else { return true };
+    let Some((known_base, known_checksum)) = known.first_batch else { return true };
+    *base == known_base && first_checksum(&**file).is_none_or(|checksum| checksum == known_checksum)
+}
+
+/// The checksum field of a file's first batch; None if the file does not begin with one.
+pub(crate) fn first_checksum(file: &dyn crate::storage::File) -> Option<u32> {
+    let mut bytes = [0; headwater_record::HEADER_BYTES];
+    let read = file.read_at(&mut bytes, 0).ok()?;
+    Header::parse(&bytes[..read]).ok().map(|header| header.checksum)
+}
+
+/// Segments as their index files describe them; None if they are not those of the clean close.
+fn from_indexes(storage: &dyn Storage, folder: &str, files: &[OpenFile], clean: &Clean) -> Option<Vec<Arc<Segment>>> {
+    if !clean.segments.iter().map(|known| (known.base_offset, known.size)).eq(files.iter().map(|f| (f.0, f.2))) {
+        return None;
+    }
     let mut segments = Vec::new();
     for (index, (base, file, size)) in files.iter().enumerate() {
         let stem = stem(folder, *base);
-        let indexes = Segment::read_indexes(storage, &stem, *size)?;
+        let known = &clean.segments[index];
+        let checksums = (known.index_checksum, known.time_checksum);
+        let indexes = Segment::read_indexes(storage, &stem, *size, checksums)?;
         let largest = indexes.times.last().map(|(timestamp, _)| timestamp);
         if largest.is_none() && *size > 0 {
             return None;
         }
-        let next_offset = files.get(index + 1).map_or(end, |(base, _, _)| *base);
+        let next_offset = files.get(index + 1).map_or(clean.next_offset, |(base, _, _)| *base);
         segments.push(Arc::new(Segment {
             base_offset: *base,
             stem,
@@ -196,7 +210,7 @@ fn from_indexes(storage: &dyn Storage, folder: &str, files: &[OpenFile], end: u6
             next_offset: AtomicU64::new(next_offset),
             max_timestamp: AtomicI64::new(largest.unwrap_or(i64::MIN)),
             indexes: indexes.into(),
-            damage: Vec::new(),
+            damage: RwLock::default(),
         }));
     }
     Some(segments)
@@ -207,12 +221,15 @@ struct Walk<'a> {
     place: &'a str,
     interval: u64,
     is_writable: bool,
+    /// Whether offsets may be missing between batches, as compaction leaves it.
+    has_gaps: bool,
     recovery_point: u64,
     /// The offset that comes next.
     expected: u64,
     transactions: Transactions,
     warnings: Vec<String>,
     is_last_intact: bool,
+    missing: Vec<(u64, u64)>,
 }
 
 impl Walk<'_> {
@@ -231,9 +248,13 @@ impl Walk<'_> {
                  missing",
                 self.place, self.expected
             ));
+            if !self.has_gaps {
+                self.missing.push((self.expected, base));
+            }
         }
         self.expected = self.expected.max(base);
-        let mut segment = Segment {
+        self.is_last_intact = true;
+        let segment = Segment {
             base_offset: base,
             stem: stem(folder, base),
             file: Arc::clone(file),
@@ -241,7 +262,7 @@ impl Walk<'_> {
             next_offset: AtomicU64::new(base),
             max_timestamp: AtomicI64::new(i64::MIN),
             indexes: Indexes::default().into(),
-            damage: Vec::new(),
+            damage: RwLock::default(),
         };
         let mut position = 0;
         while position < size {
@@ -249,8 +270,9 @@ impl Walk<'_> {
                 segment.batches_from(position, WALK_BYTES).map_err(Error::io("read a segment", path.clone()))?;
             let mut failure = chunk.failure.map(|error| error.to_string());
             let mut end = chunk.end;
-            for (at, batch) in &chunk.batches {
-                if let Err(what) = self.check(&batch.header, base) {
+            for (index, (at, batch)) in chunk.batches.iter().enumerate() {
+                let next = chunk.batches.get(index + 1).map(|(_, next)| next.header.base_offset);
+                if let Err(what) = self.check(&batch.header, base, next, next_base, &path) {
                     (failure, end) = (Some(what), *at);
                     break;
                 }
@@ -258,7 +280,7 @@ impl Walk<'_> {
             }
             position = end;
             if let Some(what) = failure {
-                match self.damaged(&mut segment, &path, position, size, next_base, what)? {
+                match self.damaged(&segment, &path, position, size, next_base, what)? {
                     Some(next) => position = next,
                     None => break,
                 }
@@ -266,17 +288,36 @@ impl Walk<'_> {
                 break;
             }
         }
-        segment.next_offset = AtomicU64::new(self.expected);
+        segment.next_offset.store(self.expected, Ordering::Release);
         Ok(Arc::new(segment))
     }
 
-    fn check(&self, header: &Header, base: u64) -> std::result::Result<(), String> {
-        if header.base_offset < self.expected {
+    /// Whether a good batch may stand where it stands. A file's checksums do not cover offsets: what stands in for them is
+    /// that each batch begins where the one before ended.
+    fn check(
+        &mut self,
+        header: &Header,
+        base: u64,
+        next: Option<u64>,
+        next_base: Option<u64>,
+        path: &str,
+    ) -> std::result::Result<(), String> {
+        check(header, self.expected, base)?;
+        if next_base.is_some_and(|next_base| header.last_offset() >= next_base) {
+            return Err(format!("a batch of offset {} that belongs to a later segment", header.base_offset));
+        }
+        if header.base_offset == self.expected || self.has_gaps {
+            return Ok(());
+        }
+        // A batch of another place (a misdirected write), or the first after a loss? Its neighbour tells.
+        if next.is_some_and(|next| next != header.next_offset()) {
             return Err(format!("a batch of offset {} where {} comes next", header.base_offset, self.expected));
         }
-        if header.last_offset() - base > u64::from(u32::MAX) {
-            return Err(format!("a batch of offset {} in the segment of {base}", header.base_offset));
-        }
+        self.warnings.push(format!(
+            "{}: expected a batch at offset {}, got one at {} - at {path}; the offsets between are missing",
+            self.place, self.expected, header.base_offset
+        ));
+        self.missing.push((self.expected, header.base_offset));
         Ok(())
     }
 
@@ -294,7 +335,7 @@ impl Walk<'_> {
     /// Decides about bad bytes at a position; returns where the next good batch is, if there is one in this segment.
     fn damaged(
         &mut self,
-        segment: &mut Segment,
+        segment: &Segment,
         path: &str,
         position: u64,
         size: u64,
@@ -305,7 +346,7 @@ impl Walk<'_> {
         let mut rest = vec![0; length];
         let read = segment.file.read_at(&mut rest, position).map_err(Error::io("read a segment", path))?;
         rest.truncate(read);
-        let found = self.next_good(&rest, segment.base_offset);
+        let found = next_good(&rest, self.expected, segment.base_offset);
         let is_below = self.expected < self.recovery_point;
         if found.is_none() && next_base.is_none() && !is_below {
             self.warnings.push(format!(
@@ -337,21 +378,9 @@ impl Walk<'_> {
             self.expected,
             next_offset.saturating_sub(1),
         ));
-        segment.damage.push(Damage { position, end, first_offset: self.expected, next_offset, what });
+        segment.damage.write().push(Damage { position, end, first_offset: self.expected, next_offset, what });
         self.is_last_intact = next.is_some();
         self.expected = next_offset;
         Ok(next.map(|(at, _)| at))
-    }
-
-    /// The first good batch behind the start of `bytes`: its place and offset.
-    fn next_good(&self, bytes: &[u8], base: u64) -> Option<(usize, u64)> {
-        (1..bytes.len().saturating_sub(headwater_record::HEADER_BYTES - 1)).find_map(|at| {
-            if bytes[at + 16] != 2 {
-                return None;
-            }
-            let header = Header::parse(&bytes[at..]).ok()?;
-            let is_plausible = self.check(&header, base).is_ok() && header.records_count > 0;
-            (is_plausible && header.verify(&bytes[at..]).is_ok()).then_some((at, header.base_offset))
-        })
     }
 }

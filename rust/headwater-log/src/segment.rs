@@ -49,7 +49,7 @@ pub(crate) struct Segment {
     /// `i64::MIN` without records.
     pub(crate) max_timestamp: AtomicI64,
     pub(crate) indexes: RwLock<Indexes>,
-    pub(crate) damage: Vec<Damage>,
+    pub(crate) damage: RwLock<Vec<Damage>>,
 }
 
 /// The name of the segment that begins at an offset.
@@ -73,7 +73,7 @@ impl Segment {
             next_offset: AtomicU64::new(base_offset),
             max_timestamp: AtomicI64::new(i64::MIN),
             indexes: RwLock::default(),
-            damage: Vec::new(),
+            damage: RwLock::default(),
         }))
     }
 
@@ -102,33 +102,58 @@ impl Segment {
         indexes.since_entry += header.size_bytes as u64;
     }
 
-    /// Writes the index files. They are derived, so nothing is synced.
-    pub(crate) fn write_indexes(&self, storage: &dyn Storage) -> Result<()> {
+    /// The contents of the two index files, the largest timestamp included.
+    fn index_files(&self) -> [(&'static str, Vec<u8>); 2] {
         let mut indexes = self.indexes.write();
         let largest = self.max_timestamp.load(Ordering::Relaxed);
         if largest != i64::MIN {
             let offset = indexes.max_timestamp_offset;
             indexes.times.push(largest, offset);
         }
-        for (extension, bytes) in [("index", indexes.offsets.to_bytes()), ("timeindex", indexes.times.to_bytes())] {
-            let path = format!("{}.{extension}", self.stem);
-            storage
-                .open(&path, true)
-                .and_then(|file| file.truncate(0).and_then(|()| file.write_at(&bytes, 0)))
-                .map_err(Error::io("write an index", storage.describe(&path)))?;
+        [("index", indexes.offsets.to_bytes()), ("timeindex", indexes.times.to_bytes())]
+    }
+
+    /// Writes the index files. They are derived and nobody believes them after a crash, so nothing is synced.
+    pub(crate) fn write_indexes(&self, storage: &dyn Storage) -> Result<()> {
+        for (extension, bytes) in self.index_files() {
+            self.write_index(storage, extension, &bytes)?;
         }
         Ok(())
     }
 
-    /// Reads the index files of a segment of so many bytes; None if they are missing or cannot be right.
-    pub(crate) fn read_indexes(storage: &dyn Storage, stem: &str, size: u64) -> Option<Indexes> {
-        let bytes = |extension: &str| {
-            storage.open(&format!("{stem}.{extension}"), false).and_then(|file| read_all(&*file)).ok()
+    /// Makes the index files say durably what the indexes say; returns their checksums.
+    pub(crate) fn seal_indexes(&self, storage: &dyn Storage) -> Result<(u32, u32)> {
+        let files = self.index_files();
+        for (extension, bytes) in &files {
+            let path = format!("{}.{extension}", self.stem);
+            let failed = || Error::io("write an index", storage.describe(&path));
+            let is_there = storage.open(&path, false).and_then(|file| read_all(&*file)).is_ok_and(|old| old == *bytes);
+            if !is_there {
+                self.write_index(storage, extension, bytes)?;
+            }
+            storage.open(&path, false).and_then(|file| file.sync()).map_err(failed())?;
+        }
+        Ok((crc32c::crc32c(&files[0].1), crc32c::crc32c(&files[1].1)))
+    }
+
+    fn write_index(&self, storage: &dyn Storage, extension: &str, bytes: &[u8]) -> Result<()> {
+        let path = format!("{}.{extension}", self.stem);
+        storage
+            .open(&path, true)
+            .and_then(|file| file.truncate(0).and_then(|()| file.write_at(bytes, 0)))
+            .map_err(Error::io("write an index", storage.describe(&path)))
+    }
+
+    /// Reads the index files of a segment of so many bytes; None if they are missing or not what was written.
+    pub(crate) fn read_indexes(storage: &dyn Storage, stem: &str, size: u64, checksums: (u32, u32)) -> Option<Indexes> {
+        let bytes = |extension: &str, checksum: u32| {
+            let bytes = storage.open(&format!("{stem}.{extension}"), false).and_then(|file| read_all(&*file)).ok()?;
+            (crc32c::crc32c(&bytes) == checksum).then_some(bytes)
         };
-        let times = TimeIndex::from_bytes(&bytes("timeindex")?)?;
+        let times = TimeIndex::from_bytes(&bytes("timeindex", checksums.1)?)?;
         let max_timestamp_offset = times.last().map_or(0, |(_, offset)| offset);
         Some(Indexes {
-            offsets: OffsetIndex::from_bytes(&bytes("index")?, size)?,
+            offsets: OffsetIndex::from_bytes(&bytes("index", checksums.0)?, size)?,
             times,
             since_entry: u64::MAX / 2, // unknown: the next batch gets an entry
             max_timestamp_offset,
@@ -140,20 +165,43 @@ impl Segment {
         self.indexes.read().offsets.lookup(self.relative(offset))
     }
 
+    /// An offset at or before the batch at an indexed position.
+    pub(crate) fn offset_at(&self, position: u64) -> u64 {
+        self.base_offset + u64::from(self.indexes.read().offsets.offset_before(position))
+    }
+
     /// An offset at or before the first record not earlier than a timestamp.
     pub(crate) fn offset_before(&self, timestamp: i64) -> u64 {
         self.base_offset + u64::from(self.indexes.read().times.lookup(timestamp))
     }
 
     /// The damage that a position lies in.
-    pub(crate) fn damage_at(&self, position: u64) -> Option<&Damage> {
-        self.damage.iter().find(|damage| (damage.position..damage.end).contains(&position))
+    pub(crate) fn damage_at(&self, position: u64) -> Option<Damage> {
+        self.damage.read().iter().find(|damage| (damage.position..damage.end).contains(&position)).cloned()
+    }
+
+    /// Takes note of bytes that failed their checks when they were read: from `position`, where `expected` should begin, to
+    /// the next good batch.
+    pub(crate) fn note_damage(&self, position: u64, expected: u64, what: String) -> std::io::Result<()> {
+        let end = self.size.load(Ordering::Acquire);
+        let mut rest = vec![0; usize::try_from(end.saturating_sub(position)).map_err(std::io::Error::other)?];
+        let read = self.file.read_at(&mut rest, position)?;
+        let found = next_good(&rest[..read], expected, self.base_offset);
+        let (end, next_offset) = match found {
+            Some((at, offset)) => (position + at as u64, offset),
+            None => (end, self.next_offset.load(Ordering::Acquire)),
+        };
+        let mut damage = self.damage.write();
+        if !damage.iter().any(|known| known.position == position) {
+            damage.push(Damage { position, end, first_offset: expected, next_offset, what });
+        }
+        Ok(())
     }
 
     /// Whole batches from a position on: at least one, else as many as fit in `max_bytes`. Stops at damage.
     pub(crate) fn batches_from(&self, position: u64, max_bytes: usize) -> std::io::Result<Chunk> {
         let end = self.size.load(Ordering::Acquire);
-        let until = self.damage.iter().map(|damage| damage.position).filter(|start| *start >= position).min();
+        let until = self.damage.read().iter().map(|damage| damage.position).filter(|start| *start >= position).min();
         let available = usize::try_from(until.unwrap_or(end).min(end).saturating_sub(position)).unwrap_or(usize::MAX);
         let mut wanted = max_bytes.max(HEADER_BYTES).min(available);
         loop {
@@ -195,6 +243,30 @@ impl Segment {
             return Ok(Chunk { batches, end: at, failure });
         }
     }
+}
+
+/// Whether a batch may stand where `expected` comes next, in the segment that begins at `base`.
+pub(crate) fn check(header: &Header, expected: u64, base: u64) -> std::result::Result<(), String> {
+    if header.base_offset < expected {
+        return Err(format!("a batch of offset {} where {expected} comes next", header.base_offset));
+    }
+    if header.last_offset() - base > u64::from(u32::MAX) {
+        return Err(format!("a batch of offset {} in the segment of {base}", header.base_offset));
+    }
+    Ok(())
+}
+
+/// The first good batch behind the start of `bytes`: its place and offset. A bad header's length cannot be trusted, so
+/// every byte may be where it begins.
+pub(crate) fn next_good(bytes: &[u8], expected: u64, base: u64) -> Option<(usize, u64)> {
+    (1..bytes.len().saturating_sub(HEADER_BYTES - 1)).find_map(|at| {
+        if bytes[at + 16] != 2 {
+            return None;
+        }
+        let header = Header::parse(&bytes[at..]).ok()?;
+        let is_plausible = check(&header, expected, base).is_ok() && header.records_count > 0;
+        (is_plausible && header.verify(&bytes[at..]).is_ok()).then_some((at, header.base_offset))
+    })
 }
 
 /// What [`Segment::batches_from`] found.

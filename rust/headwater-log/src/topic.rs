@@ -95,6 +95,11 @@ impl TopicConfig {
         self.number("index.interval.bytes", 4096)
     }
 
+    /// Whether only the last record of each key is kept: offsets between batches may be missing then.
+    pub(crate) fn is_compacted(&self) -> bool {
+        self.settings.get("cleanup.policy").is_some_and(|policy| policy.split(',').any(|part| part.trim() == "compact"))
+    }
+
     pub(crate) fn is_log_append_time(&self) -> bool {
         self.settings.get("message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime")
     }

@@ -1,0 +1,100 @@
+//! What is written down about a partition beside its segments, replaced as a whole and durably: `headwater.checkpoint`.
+//!
+//! It is written when a segment is begun, when the first record after a clean close is appended, when records are deleted,
+//! and at a clean close. Only the last says "clean": then it lists the segments with their sizes and the checksums of their
+//! index files, and whoever finds exactly those may believe the indexes.
+
+use serde_json::{Value, json};
+
+use crate::storage::{Storage, read_all, replace};
+use crate::{Error, Result, sealed};
+
+pub(crate) const NAME: &str = "headwater.checkpoint";
+const FORMAT: u64 = 1;
+
+/// A segment as a clean close left it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CleanSegment {
+    pub(crate) base_offset: u64,
+    pub(crate) size: u64,
+    /// CRC-32C of `.index` and of `.timeindex`.
+    pub(crate) index_checksum: u32,
+    pub(crate) time_checksum: u32,
+}
+
+/// All segments, as a clean close left them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Clean {
+    pub(crate) segments: Vec<CleanSegment>,
+    pub(crate) next_offset: u64,
+}
+
+/// What was known of a partition when it was last written to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Checkpoint {
+    /// Everything below was synced.
+    pub(crate) recovery_point: u64,
+    pub(crate) log_start_offset: u64,
+    pub(crate) clean: Option<Clean>,
+    pub(crate) has_transactions: bool,
+    /// Checksum field of the first batch of the first segment: tells our files from others of the same name.
+    pub(crate) first_batch: Option<(u64, u32)>,
+}
+
+impl Checkpoint {
+    /// What the file says; None if it is missing, damaged or of another format.
+    pub(crate) fn read(storage: &dyn Storage, folder: &str) -> Option<Self> {
+        let file = storage.open(&format!("{folder}/{NAME}"), false).ok()?;
+        Self::decode(&sealed::unseal(FORMAT, &read_all(&*file).ok()?).ok()?)
+    }
+
+    fn decode(body: &Value) -> Option<Self> {
+        let clean = match body.get("segments").and_then(Value::as_array) {
+            None => None,
+            Some(segments) => Some(Clean {
+                segments: segments.iter().map(clean_segment).collect::<Option<_>>()?,
+                next_offset: body.get("next_offset")?.as_u64()?,
+            }),
+        };
+        let first_batch = body.get("first_batch").and_then(|pair| Some((pair.get(0)?.as_u64()?, number(pair, 1)?)));
+        Some(Self {
+            recovery_point: body.get("recovery_point")?.as_u64()?,
+            log_start_offset: body.get("log_start_offset")?.as_u64()?,
+            has_transactions: body.get("has_transactions")?.as_bool()?,
+            clean,
+            first_batch,
+        })
+    }
+
+    /// Replaces the file, durably.
+    pub(crate) fn write(&self, storage: &dyn Storage, folder: &str) -> Result<()> {
+        let mut body = json!({
+            "recovery_point": self.recovery_point,
+            "log_start_offset": self.log_start_offset,
+            "has_transactions": self.has_transactions,
+        });
+        if let Some(first_batch) = self.first_batch {
+            body["first_batch"] = json!(first_batch);
+        }
+        if let Some(Clean { segments, next_offset }) = &self.clean {
+            let row = |s: &CleanSegment| json!([s.base_offset, s.size, s.index_checksum, s.time_checksum]);
+            body["segments"] = segments.iter().map(row).collect();
+            body["next_offset"] = json!(next_offset);
+        }
+        replace(storage, folder, NAME, &sealed::seal(FORMAT, &body))
+            .map_err(Error::io("write a checkpoint", storage.describe(&format!("{folder}/{NAME}"))))
+    }
+}
+
+fn number(row: &Value, at: usize) -> Option<u32> {
+    row.get(at)?.as_u64()?.try_into().ok()
+}
+
+fn clean_segment(row: &Value) -> Option<CleanSegment> {
+    Some(CleanSegment {
+        base_offset: row.get(0)?.as_u64()?,
+        size: row.get(1)?.as_u64()?,
+        index_checksum: number(row, 2)?,
+        time_checksum: number(row, 3)?,
+    })
+}

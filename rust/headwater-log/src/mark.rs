@@ -1,0 +1,97 @@
+//! The durable mark: up to where a partition's log is known to have been synced, written after every sync.
+//!
+//! The file `headwater.mark` has two slots of 32 bytes at 0 and 512, written in turn, so that a torn write leaves the other:
+//!
+//! ```text
+//! magic "HWMK" | version u32 = 1 | sequence u64 | durable offset u64 | reserved u32 = 0 | CRC-32C of the 28 bytes before u32
+//! ```
+//! The mark itself is not synced: it is written after what it speaks of, so whatever of it a crash leaves is true. Bytes
+//! that fail their checks below it are damage; above it they may be a torn tail.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::storage::{File, Storage};
+use crate::{Error, Result};
+
+const NAME: &str = "headwater.mark";
+const MAGIC: [u8; 8] = *b"HWMK\0\0\0\x01";
+const SLOT_BYTES: usize = 32;
+const SLOTS: [u64; 2] = [0, 512];
+
+/// The open file of a partition that is written.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    file: Arc<dyn File>,
+    path: String,
+    sequence: Mutex<u64>,
+}
+
+impl Mark {
+    /// Opens the file, making it if it is missing.
+    pub(crate) fn open(storage: &dyn Storage, folder: &str) -> Result<Self> {
+        let path = format!("{folder}/{NAME}");
+        let file = storage.open(&path, true).map_err(Error::io("open", storage.describe(&path)))?;
+        let sequence = newest(&*file).map_or(0, |(sequence, _)| sequence);
+        Ok(Self { file, path: storage.describe(&path), sequence: Mutex::new(sequence) })
+    }
+
+    /// The offset that a partition's file says was durable; None if it says nothing.
+    pub(crate) fn read(storage: &dyn Storage, folder: &str) -> Option<u64> {
+        let file = storage.open(&format!("{folder}/{NAME}"), false).ok()?;
+        newest(&*file).map(|(_, durable)| durable)
+    }
+
+    /// Writes down that everything below `durable` has been synced.
+    pub(crate) fn write(&self, durable: u64) -> Result<()> {
+        let mut sequence = self.sequence.lock();
+        *sequence += 1;
+        let slot = encode(*sequence, durable);
+        self.file.write_at(&slot, SLOTS[(*sequence % 2) as usize]).map_err(Error::io("write", self.path.clone()))
+    }
+}
+
+fn encode(sequence: u64, durable: u64) -> [u8; SLOT_BYTES] {
+    let mut slot = [0; SLOT_BYTES];
+    slot[..8].copy_from_slice(&MAGIC);
+    slot[8..16].copy_from_slice(&sequence.to_be_bytes());
+    slot[16..24].copy_from_slice(&durable.to_be_bytes());
+    let checksum = crc32c::crc32c(&slot[..28]);
+    slot[28..].copy_from_slice(&checksum.to_be_bytes());
+    slot
+}
+
+/// Sequence and offset of the newer slot that is whole.
+fn newest(file: &dyn File) -> Option<(u64, u64)> {
+    let slot = |position| {
+        let mut bytes = [0; SLOT_BYTES];
+        let read = file.read_at(&mut bytes, position).ok()?;
+        let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        let found = (number(8), number(16));
+        (read == SLOT_BYTES && encode(found.0, found.1) == bytes).then_some(found)
+    };
+    SLOTS.into_iter().filter_map(slot).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::MemoryStorage;
+
+    #[test]
+    fn a_torn_slot_leaves_the_one_before() {
+        let storage = MemoryStorage::default();
+        assert_eq!(Mark::read(&storage, "t-0"), None);
+        let mark = Mark::open(&storage, "t-0").unwrap();
+        for durable in [5, 9, 12] {
+            mark.write(durable).unwrap();
+            assert_eq!(Mark::read(&storage, "t-0"), Some(durable));
+        }
+        let file = storage.open("t-0/headwater.mark", false).unwrap();
+        file.write_at(&[1], SLOTS[1] + 20).unwrap();
+        assert_eq!(Mark::read(&storage, "t-0"), Some(9));
+        Mark::open(&storage, "t-0").unwrap().write(20).unwrap();
+        assert_eq!(Mark::read(&storage, "t-0"), Some(20));
+    }
+}
