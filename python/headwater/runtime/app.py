@@ -318,7 +318,7 @@ class App(StreamsBuilder):
                         names,
                         policies,
                         batch_size=self._batch_size,
-                    )  # fmt: skip
+                    )
                 )
         return tasks
 
