@@ -41,6 +41,8 @@ def build(spec: dict[str, Any], app: hw.StreamsBuilder) -> Built:
         op, number = node["op"], node["id"]
         named = {"name": node["name"]} if "name" in node else {}
         stored = named | ({"store": node["store"]} if "store" in node else {})
+        if "retention" in node:
+            stored["retention"] = f"{node['retention']}ms"
         if "left" in node:
             built.streams[number] = _join(node, built.streams[node["left"]], built.streams[node["right"]], stored)
             values[number] = str

@@ -57,7 +57,7 @@ def unbuilt(spec: dict[str, Any]) -> set[str]:
         if "grace" in node and op in {"join", "leftJoin"}:
             found.add("stream-table join with grace")
         found |= {
-            key for key in ("versioned", "extractor", "topicFn", "retention", "caching", "logging") if key in node
+            key for key in ("versioned", "extractor", "topicFn", "caching", "logging") if key in node
         }
     if "processing" in spec.get("config", {}):
         found.add("processing exception handler")

@@ -11,6 +11,7 @@ from headwater.dsl.windows import Window
 from headwater.errors import InvalidArgumentError, TopologyError
 from headwater.records import Windowed
 from headwater.serdes import Serde, int64, json, session_windowed, windowed
+from headwater.time import Duration, parse_duration_ms
 from headwater.topics import check_topic_name
 from headwater.topology import nodes as n
 
@@ -69,21 +70,43 @@ class _Aggregations(Generic[K, V]):
         )  # fmt: skip
         return Table(self._graph, node)
 
-    def _count(self, store: str | None, name: str | None) -> Table[Any, int]:
+    def _spec(self, store: str | None, prefix: str, retention: Duration | None = None) -> n.StoreSpec:
+        """The aggregation's store; its retention must cover every window that still admits records."""
+        if retention is None or self._window is None:
+            return self._graph.store(store, prefix, self._kind)
+        kept = parse_duration_ms(retention, "retention")
+        match self._window:
+            case n.TimeWindows():
+                least, parts = self._window.size_ms + self._window.grace_ms, "size + grace"
+            case n.SessionWindows():
+                least, parts = self._window.gap_ms + self._window.grace_ms, "gap + grace"
+            case _:
+                least, parts = 0, ""
+        if kept < least:
+            raise InvalidArgumentError(
+                f"expected retention to be at least {parts} ({least}ms), got {retention!r} - at windowed_by; "
+                "windows must be kept for as long as they admit records"
+            )
+        return self._graph.store(store, prefix, self._kind, retention_ms=kept)
+
+    def _count(self, store: str | None, name: str | None, retention: Duration | None = None) -> Table[Any, int]:
         if store is None:
             # Kafka Streams burns a number here.
             self._graph.names.store("KSTREAM-AGGREGATE-")
-        spec = self._graph.store(store, "KSTREAM-AGGREGATE-", self._kind)
+        spec = self._spec(store, "KSTREAM-AGGREGATE-", retention)
         return self._add(n.Count(), spec, "KSTREAM-AGGREGATE-", name, int64())
 
-    def _reduce(self, adder: Any, store: str | None, name: str | None) -> Table[Any, V]:
+    def _reduce(
+        self, adder: Any, store: str | None, name: str | None, retention: Duration | None = None
+    ) -> Table[Any, V]:
         _callable(adder, "reduce", "(aggregate, value)")
-        spec = self._graph.store(store, "KSTREAM-REDUCE-", self._kind)
+        spec = self._spec(store, "KSTREAM-REDUCE-", retention)
         return self._add(n.Reduce(adder=adder), spec, "KSTREAM-REDUCE-", name, self.node.value)
 
     def _aggregate(
-        self, initializer: Any, adder: Any, merger: Any, value: Any, store: str | None, name: str | None
-    ) -> Table[Any, Any]:
+        self, initializer: Any, adder: Any, merger: Any, value: Any, store: str | None, name: str | None,
+        retention: Duration | None = None,
+    ) -> Table[Any, Any]:  # fmt: skip
         _callable(initializer, "aggregate", "()")
         _callable(adder, "aggregate", "(key, value, aggregate)")
         is_session = isinstance(self._window, n.SessionWindows)
@@ -91,17 +114,18 @@ class _Aggregations(Generic[K, V]):
             _callable(merger, "aggregate(merger=) of sessions", "(key, left, right)")
         elif merger is not None:
             raise TopologyError("expected no merger= without session windows, got one - at aggregate")
-        spec = self._graph.store(store, "KSTREAM-AGGREGATE-", self._kind)
+        spec = self._spec(store, "KSTREAM-AGGREGATE-", retention)
         fold = n.Aggregate(initializer=initializer, adder=adder, merger=merger)
         return self._add(fold, spec, "KSTREAM-AGGREGATE-", name, f.returned(adder, value))
 
     def _agg(self, columns: dict[str, Any], into: Any) -> Table[Any, Any]:
         store, name = f.take_option(columns, "store"), f.take_option(columns, "name")
+        retention = None if self._window is None else f.take_option(columns, "retention")
         named = f.named_expressions(columns, "agg")
         value = self._graph.expressions.aggregated(self.node.value, named)
         if into is not None:
             value = json(into)
-        spec = self._graph.store(store, "KSTREAM-AGGREGATE-", self._kind)
+        spec = self._spec(store, "KSTREAM-AGGREGATE-", retention)
         return self._add(n.Agg(columns=named, into=into), spec, "KSTREAM-AGGREGATE-", name, value)
 
 
@@ -201,30 +225,36 @@ class WindowedStream(_Aggregations[K, V]):
         """Whether the windows are sessions, so that `aggregate` needs a merger."""
         return isinstance(self._window, n.SessionWindows)
 
-    def count(self, *, store: str | None = None, name: str | None = None) -> Table[Windowed[K], int]:
+    def count(
+        self, *, store: str | None = None, name: str | None = None, retention: Duration | None = None
+    ) -> Table[Windowed[K], int]:
         """Number of records of each key and window (records without a value count, records without a key do not).
 
         Args:
             store: Name of the store.
             name: Stable name of the node.
+            retention: How long windows are kept in the store, at least until they are closed (the default).
         """
-        return self._count(store, name)
+        return self._count(store, name, retention)
 
     def reduce(
-        self, adder: Callable[[V, V], V], *, store: str | None = None, name: str | None = None
-    ) -> Table[Windowed[K], V]:
+        self, adder: Callable[[V, V], V], *, store: str | None = None, name: str | None = None,
+        retention: Duration | None = None,
+    ) -> Table[Windowed[K], V]:  # fmt: skip
         """Fold the values of each key and window; the first value is the first aggregate.
 
         Args:
             adder: Called as ``adder(aggregate, value)``.
             store: Name of the store.
             name: Stable name of the node.
+            retention: How long windows are kept in the store, at least until they are closed (the default).
         """
-        return self._reduce(adder, store, name)
+        return self._reduce(adder, store, name, retention)
 
     def aggregate(
         self, initializer: Callable[[], A], adder: Callable[[K, V, A], A], *,
         merger: Callable[[K, A, A], A] | None = None, value: Any = None, store: str | None = None, name: str | None = None,
+        retention: Duration | None = None,
     ) -> Table[Windowed[K], A]:  # fmt: skip
         """Fold the values of each key and window into an aggregate of any type.
 
@@ -235,8 +265,9 @@ class WindowedStream(_Aggregations[K, V]):
             value: Serde or type of the aggregate.
             store: Name of the store.
             name: Stable name of the node.
+            retention: How long windows are kept in the store, at least until they are closed (the default).
         """
-        return self._aggregate(initializer, adder, merger, value, store, name)
+        return self._aggregate(initializer, adder, merger, value, store, name, retention)
 
     @overload
     def agg(self, *, into: type[A], **columns: Expr | str) -> Table[Windowed[K], A]: ...
@@ -249,7 +280,7 @@ class WindowedStream(_Aggregations[K, V]):
 
         Args:
             into: Type of the result; a dict if not given.
-            **columns: As for `GroupedStream.agg`.
+            **columns: As for `GroupedStream.agg`; a string as `retention` is the store's.
         """
         return self._agg(columns, into)
 
