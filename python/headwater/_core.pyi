@@ -4,6 +4,8 @@ from collections.abc import Callable, Generator, Iterable
 from datetime import datetime, timedelta
 from typing import Any, Self, final
 
+from typing_extensions import disjoint_base
+
 from headwater.records import RecordMetadata
 
 __version__: str
@@ -49,6 +51,7 @@ def partition_of_key(key: bytes, count: int) -> int: ...
 
 # --- producer.rs ------------------------------------------------------------------------------------------------------
 
+@disjoint_base
 class Producer:
     """Accumulates records per partition and appends them from a thread of its own."""
 

@@ -276,3 +276,21 @@ def test_waiting_for_an_acknowledgement_can_time_out(broker: hw.Broker) -> None:
         assert producer.send("t", value=b"x").result(timeout="10s").offset == 0
         with pytest.raises(hw.InvalidArgumentError, match="timeout"):
             producer.send("t", value=b"x").result(timeout=10)  # type: ignore[arg-type]
+
+
+def test_a_topic_may_give_the_timestamps(broker: hw.Broker) -> None:
+    broker.create_topic("stamped", config={"message.timestamp.type": "LogAppendTime"})
+    with broker.producer() as producer:
+        metadata = producer.send("stamped", value=b"x", timestamp=5).result()
+    (record,) = read(broker, "stamped")
+    assert metadata.timestamp == record.timestamp > 1_600_000_000_000
+
+
+@pytest.mark.parametrize("compression", ["gzip", "snappy", "lz4", "zstd", "none", None])
+def test_every_compression_is_read_back(broker: hw.Broker, compression: Any) -> None:
+    with broker.producer(compression=compression) as producer:
+        for i in range(500):
+            producer.send("t", key=str(i), value="value " * 20, headers=[("h", b"1")], timestamp=i)
+    records = read(broker, key=str, value=str)
+    assert sorted(int(record.key) for record in records) == list(range(500))
+    assert {record.value for record in records} == {"value " * 20} and records[0].headers == (("h", b"1"),)

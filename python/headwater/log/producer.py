@@ -62,6 +62,9 @@ class Producer(_core.Producer):
         if hasattr(rows, "get_columns"):
             from headwater import frames
 
+            send_frame: Any = getattr(frames, "send_frame", None)
+            if send_frame is not None:
+                return int(send_frame(self, topic, rows, key=key_serde, value=value_serde))
             return self.send_columns(topic, *frames.to_records(rows, key=key_serde, value=value_serde))
         keys: list[Any] = []
         values: list[Any] = []
@@ -125,10 +128,11 @@ def _send_now(self: SendHandle) -> None:
     _core.handle_send_now(self)
 
 
-def _result(self: SendHandle, timeout: Duration | None = None) -> RecordMetadata:
+def _result(handle: SendHandle, timeout: Duration | None = None) -> RecordMetadata:
     """Send the record at once, wait for its acknowledgement, and say where it is.
 
     Args:
+        handle: What ``send`` returned.
         timeout: How long to wait; default for ever.
 
     Raises:
@@ -136,7 +140,7 @@ def _result(self: SendHandle, timeout: Duration | None = None) -> RecordMetadata
         ClosedError: A sync failed before; the broker must be opened again.
         TimeoutError: The time is up; the record is still being sent.
     """
-    return _core.handle_result(self, None if timeout is None else parse_duration_ms(timeout, "timeout") / 1000)
+    return _core.handle_result(handle, None if timeout is None else parse_duration_ms(timeout, "timeout") / 1000)
 
 
 def _await(self: SendHandle) -> Generator[Any, None, RecordMetadata]:

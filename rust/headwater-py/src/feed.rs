@@ -99,7 +99,7 @@ fn append_rows_to(py: Python<'_>, log: &Log, topic: &str, partition: u32, rows: 
             for row in chunk {
                 builder.push(row.timestamp, row.key.as_deref(), row.value.as_deref(), &row.headers);
             }
-            let (base, _) = wal::append(&target, builder, wal::codec("none"))?;
+            let base = wal::append(&target, builder, wal::codec("none"))?.base_offset;
             first.get_or_insert(base);
         }
         Ok(first.unwrap_or_default())

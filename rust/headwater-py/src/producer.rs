@@ -500,10 +500,10 @@ pub(crate) struct SendHandle {
 }
 
 impl SendHandle {
-    fn metadata<'py>(&self, py: Python<'py>, offset: i64) -> PyResult<Bound<'py, PyAny>> {
+    fn metadata<'py>(&self, py: Python<'py>, offset: i64, timestamp: i64) -> PyResult<Bound<'py, PyAny>> {
         static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let class = CLASS.import(py, "headwater.records", "RecordMetadata")?;
-        class.call1((&*self.batch.lane.topic, self.batch.lane.partition, offset, self.timestamp))
+        class.call1((&*self.batch.lane.topic, self.batch.lane.partition, offset, timestamp))
     }
 
     fn is_unacknowledged(&self) -> bool {
@@ -536,7 +536,7 @@ fn handle_result<'py>(handle: &Bound<'py, PyAny>, timeout: Option<f64>) -> PyRes
     let py = handle.py();
     let handle = untracked::get(handle)?;
     if handle.is_unacknowledged() {
-        return handle.metadata(py, -1);
+        return handle.metadata(py, -1, handle.timestamp);
     }
     if handle.batch.outcome().is_none() {
         handle.send_now();
@@ -547,7 +547,10 @@ fn handle_result<'py>(handle: &Bound<'py, PyAny>, timeout: Option<f64>) -> PyRes
         }
     }
     match handle.batch.outcome() {
-        Some(Ok(base_offset)) => handle.metadata(py, (*base_offset + u64::from(handle.index)) as i64),
+        Some(Ok(appended)) => {
+            let offset = (appended.base_offset + u64::from(handle.index)) as i64;
+            handle.metadata(py, offset, appended.log_append_time.unwrap_or(handle.timestamp))
+        }
         Some(Err(error)) => {
             let raised = Failure(Arc::clone(error)).into();
             Err(at(py, raised, &handle.batch.lane.topic, Some(handle.batch.lane.partition), None))
@@ -562,7 +565,7 @@ fn handle_describe(handle: &Bound<'_, PyAny>) -> PyResult<String> {
     let handle = untracked::get(handle)?;
     let state = match handle.batch.outcome() {
         None => "pending".to_owned(),
-        Some(Ok(base_offset)) => format!("at offset {}", base_offset + u64::from(handle.index)),
+        Some(Ok(appended)) => format!("at offset {}", appended.base_offset + u64::from(handle.index)),
         Some(Err(error)) => format!("failed: {error}"),
     };
     Ok(format!("{}-{} {state}", handle.batch.lane.topic, handle.batch.lane.partition))

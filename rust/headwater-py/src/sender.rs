@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use headwater_log::{Error, Partition};
+use headwater_log::{Appended, Error, Partition};
 use headwater_record::{BatchBuilder, Codec};
 use parking_lot::{Condvar, Mutex};
 
@@ -48,8 +48,8 @@ pub(crate) struct Settings {
     pub(crate) buffer_memory: usize,
 }
 
-/// How a batch ended: its base offset, or why it is not in the log.
-pub(crate) type Outcome = Result<u64, Arc<Error>>;
+/// How a batch ended: where it is, or why it is not in the log.
+pub(crate) type Outcome = Result<Appended, Arc<Error>>;
 
 /// What the handles of a batch share.
 pub(crate) struct Batch {
@@ -338,25 +338,22 @@ impl Sender {
     fn complete(&self, batches: Vec<Sealed>) {
         let last = batches.last().map_or(0, |sealed| sealed.sequence);
         let bytes: usize = batches.iter().map(|sealed| sealed.bytes).sum();
-        let mut outcomes: Vec<(Arc<Batch>, Outcome, u64)> = Vec::with_capacity(batches.len());
+        let mut outcomes: Vec<(Arc<Batch>, Outcome)> = Vec::with_capacity(batches.len());
         for sealed in batches {
             let appended = crate::wal::append(&sealed.batch.lane.log, sealed.builder, self.settings.codec);
-            match appended {
-                Ok((base_offset, next_offset)) => outcomes.push((sealed.batch, Ok(base_offset), next_offset)),
-                Err(error) => outcomes.push((sealed.batch, Err(Arc::new(error)), 0)),
-            }
+            outcomes.push((sealed.batch, appended.map_err(Arc::new)));
         }
         if self.settings.acks != Acks::Durable {
             // Acknowledged as written. Readers see records once they are synced, so that happens all the same.
-            for (batch, outcome, _) in &outcomes {
+            for (batch, outcome) in &outcomes {
                 let _ = batch.outcome.set(outcome.clone());
             }
             drop(self.queue.lock());
             self.progress.notify_all();
         }
         sync(&mut outcomes);
-        let failure = outcomes.iter().find_map(|(_, outcome, _)| outcome.as_ref().err().cloned());
-        for (batch, outcome, _) in outcomes {
+        let failure = outcomes.iter().find_map(|(_, outcome)| outcome.as_ref().err().cloned());
+        for (batch, outcome) in outcomes {
             let _ = batch.outcome.set(outcome);
         }
         let mut queue = self.queue.lock();
@@ -378,18 +375,15 @@ enum Work {
 pub(crate) const RECORD_OVERHEAD: usize = 12;
 
 /// Waits, partition by partition, until the last batch appended there is durable; a failed sync fails its batches.
-fn sync(outcomes: &mut [(Arc<Batch>, Outcome, u64)]) {
+fn sync(outcomes: &mut [(Arc<Batch>, Outcome)]) {
     let mut synced: Vec<(*const Lane, Option<Arc<Error>>)> = Vec::new();
     for index in (0..outcomes.len()).rev() {
-        let (batch, outcome, next_offset) = &outcomes[index];
-        if outcome.is_err() {
-            continue;
-        }
+        let (batch, Ok(appended)) = &outcomes[index] else { continue };
         let lane = Arc::as_ptr(&batch.lane);
         let failure = match synced.iter().find(|(seen, _)| *seen == lane) {
             Some((_, failure)) => failure.clone(),
             None => {
-                let failure = batch.lane.log.wait_durable(*next_offset).err().map(Arc::new);
+                let failure = batch.lane.log.wait_durable(appended.next_offset).err().map(Arc::new);
                 synced.push((lane, failure.clone()));
                 failure
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use headwater_log::storage::{DiskStorage, MemoryStorage, Storage};
-use headwater_log::{Broker, Durability, Error, Isolation, Mode, Options, Partition, TopicConfig};
+use headwater_log::{Appended, Broker, Durability, Error, Isolation, Mode, Options, Partition, TopicConfig};
 pub(crate) use headwater_record::BatchBuilder;
 use headwater_record::{Batch, Codec, Record};
 
@@ -31,10 +31,9 @@ pub(crate) fn codec(name: &str) -> Codec {
     Codec::from_name(name).unwrap_or_default()
 }
 
-/// Encodes and appends a batch: its base offset, the offset after it, and the log's timestamp if it gives one.
-pub(crate) fn append(log: &Partition, builder: BatchBuilder, codec: Codec) -> Result<(u64, u64), Error> {
-    let appended = log.append(builder.finish(codec)?)?;
-    Ok((appended.base_offset, appended.next_offset))
+/// Encodes and appends a batch; returns where it is.
+pub(crate) fn append(log: &Partition, builder: BatchBuilder, codec: Codec) -> Result<Appended, Error> {
+    log.append(builder.finish(codec)?)
 }
 
 /// Name, partition count and settings of every topic.
