@@ -106,7 +106,6 @@ def handle_describe(handle: SendHandle) -> str: ...
 # --- rows.rs ----------------------------------------------------------------------------------------------------------
 
 @final
-@disjoint_base
 class Rows:
     """The rows of a micro-batch between two stages: columns out, columns in."""
 
@@ -159,7 +158,6 @@ def split_rows(visible: bytes) -> tuple[bytes, list[bytes]]: ...
 # --- task.rs ----------------------------------------------------------------------------------------------------------
 
 @final
-@disjoint_base
 class Task:
     """The stores and kernel segments of one task."""
 
