@@ -1,7 +1,5 @@
 """The command line: ``headwater demo``. Its libraries are an extra, ``headwater[cli]``, imported when a command runs."""
 
-from __future__ import annotations
-
 import sys
 
 

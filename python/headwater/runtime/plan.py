@@ -6,7 +6,7 @@ its inputs, and leaves one vertex behind that its children connect to.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import singledispatchmethod
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +134,7 @@ class Plan:
         retention: int | None = None,
         *,
         reach: int = 0,
-        columns: list[tuple[str, str, int, bool]] | None = None,
+        columns: Sequence[tuple[str, str, int, bool]] | None = None,
         keeps_rows: bool = False,
     ) -> int:
         index = self.task.add_store(
