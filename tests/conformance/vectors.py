@@ -56,9 +56,7 @@ def unbuilt(spec: dict[str, Any]) -> set[str]:
             found.add("JoinWindows.of")
         if "grace" in node and op in {"join", "leftJoin"}:
             found.add("stream-table join with grace")
-        found |= {
-            key for key in ("versioned", "extractor", "topicFn", "caching", "logging") if key in node
-        }
+        found |= {key for key in ("versioned", "extractor", "topicFn", "caching", "logging") if key in node}
     if "processing" in spec.get("config", {}):
         found.add("processing exception handler")
     return found

@@ -69,9 +69,9 @@ def test_a_changed_program_over_old_state_is_refused_until_reset(broker: hw.Brok
     _send(broker, "words", [("a", "x", 1)])
     _counts(broker).run(until="caught_up")
     changed = hw.App("counts", broker=broker)
-    changed.stream("words", key=str, value=str).group_by_key().windowed_by(
-        hw.TumblingWindow("1s", grace="0s")
-    ).count(store="counts").to_stream().to("counted")
+    changed.stream("words", key=str, value=str).group_by_key().windowed_by(hw.TumblingWindow("1s", grace="0s")).count(
+        store="counts"
+    ).to_stream().to("counted")
     with pytest.raises(hw.TopologyChangedError, match="KSTREAM-AGGREGATE"):
         changed.run(until="caught_up")
     changed.reset()

@@ -44,13 +44,14 @@ class CombineStep:
 
     def run(self, batch: Batch) -> Batch:
         left, right = self.node.inputs
-        rights = batch.rows.others()
+        rights: list[bytes | None] = batch.rows.others()
         if self.view is not None:
             found = batch.rows.lookups(0)
             rights = [None if entry is None else entry[0] for entry in found]
             if self.node.kind == "inner":
                 mask = [entry is not None for entry in rights]
-                batch, rights = batch.filter(mask), [entry for entry in rights if entry is not None]
+                batch = batch.filter(mask)
+                rights = [entry for entry in rights if entry is not None]
         lefts, _ = decode_frame(left.value, batch.rows.values(), None)
         partners, _ = decode_frame(right.value, rights, None)
         out = batch.fan(0).typed(self.node.key, self.node.value)

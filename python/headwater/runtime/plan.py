@@ -144,7 +144,7 @@ class Plan:
             reach=reach,
             is_cached=self.settings.is_cached and spec.caching,
             is_logged=self.settings.is_logged and spec.logging,
-            columns=columns,
+            columns=None if columns is None else list(columns),
             keeps_rows=keeps_rows,
         )
         self.stores[node.id] = index

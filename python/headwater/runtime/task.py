@@ -347,7 +347,8 @@ class StreamTask:
                     start = append_rows_to(self._log, name, self.partition, rows)
                     checkpoint.wrote(store, start, start + len(rows))
                 if is_join:
-                    checkpoint.joins[store] = tuple(task.join_clocks(index))
+                    stream_time, gate, left, right = task.join_clocks(index)
+                    checkpoint.joins[store] = (stream_time, gate, left, right)
                 else:
                     checkpoint.clocks[store] = task.clocks(index)
             checkpoint.nodes = self._nodes
