@@ -37,8 +37,10 @@ pub(crate) struct Checkpoint {
     pub(crate) log_start_offset: u64,
     pub(crate) clean: Option<Clean>,
     pub(crate) has_transactions: bool,
-    /// Checksum field of the first batch of the first segment: tells our files from others of the same name.
-    pub(crate) first_batch: Option<(u64, u32)>,
+    /// Whether offsets may be missing between batches: the topic is compacted, or something else wrote it.
+    pub(crate) has_gaps: bool,
+    /// Checksum field of the log's first batch: tells our files from others of the same name.
+    pub(crate) identity: Option<u32>,
 }
 
 impl Checkpoint {
@@ -56,13 +58,14 @@ impl Checkpoint {
                 next_offset: body.get("next_offset")?.as_u64()?,
             }),
         };
-        let first_batch = body.get("first_batch").and_then(|pair| Some((pair.get(0)?.as_u64()?, number(pair, 1)?)));
+        let identity = body.get("identity").and_then(|identity| identity.as_u64()?.try_into().ok());
         Some(Self {
             recovery_point: body.get("recovery_point")?.as_u64()?,
             log_start_offset: body.get("log_start_offset")?.as_u64()?,
             has_transactions: body.get("has_transactions")?.as_bool()?,
+            has_gaps: body.get("has_gaps")?.as_bool()?,
             clean,
-            first_batch,
+            identity,
         })
     }
 
@@ -72,9 +75,10 @@ impl Checkpoint {
             "recovery_point": self.recovery_point,
             "log_start_offset": self.log_start_offset,
             "has_transactions": self.has_transactions,
+            "has_gaps": self.has_gaps,
         });
-        if let Some(first_batch) = self.first_batch {
-            body["first_batch"] = json!(first_batch);
+        if let Some(identity) = self.identity {
+            body["identity"] = json!(identity);
         }
         if let Some(Clean { segments, next_offset }) = &self.clean {
             let row = |s: &CleanSegment| json!([s.base_offset, s.size, s.index_checksum, s.time_checksum]);

@@ -19,18 +19,11 @@ impl OffsetIndex {
         self.entries.push((last_offset, position));
     }
 
-    /// Where to begin looking for an offset: the position of a batch at or before it.
+    /// The last entry at or below an offset: the last offset of a batch, and its position.
     #[must_use]
-    pub fn lookup(&self, offset: u32) -> u64 {
+    pub fn lookup(&self, offset: u32) -> Option<(u32, u32)> {
         let above = self.entries.partition_point(|(entry, _)| *entry <= offset);
-        above.checked_sub(1).map_or(0, |index| u64::from(self.entries[index].1))
-    }
-
-    /// An offset at or before that of the batch at a position.
-    #[must_use]
-    pub fn offset_before(&self, position: u64) -> u32 {
-        let at = self.entries.partition_point(|(_, entry)| u64::from(*entry) < position);
-        at.checked_sub(1).map_or(0, |index| self.entries[index].0)
+        above.checked_sub(1).map(|index| self.entries[index])
     }
 
     /// The file's bytes.

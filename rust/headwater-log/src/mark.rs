@@ -3,8 +3,9 @@
 //! The file `headwater.mark` has two slots of 32 bytes at 0 and 512, written in turn, so that a torn write leaves the other:
 //!
 //! ```text
-//! magic "HWMK" | version u32 = 1 | sequence u64 | durable offset u64 | reserved u32 = 0 | CRC-32C of the 28 bytes before u32
+//! magic "HWMK" | version u32 = 1 | sequence u64 | durable offset u64 | identity u32 | CRC-32C of the 28 bytes before u32
 //! ```
+//! The identity is the checksum field of the log's first batch (0: none yet): whose log this speaks of.
 //! The mark itself is not synced: it is written after what it speaks of, so whatever of it a crash leaves is true. Bytes
 //! that fail their checks below it are damage; above it they may be a torn tail.
 
@@ -37,39 +38,41 @@ impl Mark {
         Ok(Self { file, path: storage.describe(&path), sequence: Mutex::new(sequence) })
     }
 
-    /// The offset that a partition's file says was durable; None if it says nothing.
-    pub(crate) fn read(storage: &dyn Storage, folder: &str) -> Option<u64> {
+    /// The offset that a partition's file says was durable, and the log's identity; None if it says nothing.
+    pub(crate) fn read(storage: &dyn Storage, folder: &str) -> Option<(u64, u32)> {
         let file = storage.open(&format!("{folder}/{NAME}"), false).ok()?;
-        newest(&*file).map(|(_, durable)| durable)
+        newest(&*file).map(|(_, said)| said)
     }
 
     /// Writes down that everything below `durable` has been synced.
-    pub(crate) fn write(&self, durable: u64) -> Result<()> {
+    pub(crate) fn write(&self, durable: u64, identity: u32) -> Result<()> {
         let mut sequence = self.sequence.lock();
         *sequence += 1;
-        let slot = encode(*sequence, durable);
+        let slot = encode(*sequence, (durable, identity));
         self.file.write_at(&slot, SLOTS[(*sequence % 2) as usize]).map_err(Error::io("write", self.path.clone()))
     }
 }
 
-fn encode(sequence: u64, durable: u64) -> [u8; SLOT_BYTES] {
+fn encode(sequence: u64, (durable, identity): (u64, u32)) -> [u8; SLOT_BYTES] {
     let mut slot = [0; SLOT_BYTES];
     slot[..8].copy_from_slice(&MAGIC);
     slot[8..16].copy_from_slice(&sequence.to_be_bytes());
     slot[16..24].copy_from_slice(&durable.to_be_bytes());
+    slot[24..28].copy_from_slice(&identity.to_be_bytes());
     let checksum = crc32c::crc32c(&slot[..28]);
     slot[28..].copy_from_slice(&checksum.to_be_bytes());
     slot
 }
 
-/// Sequence and offset of the newer slot that is whole.
-fn newest(file: &dyn File) -> Option<(u64, u64)> {
+/// Sequence of the newer slot that is whole, and what it says.
+fn newest(file: &dyn File) -> Option<(u64, (u64, u32))> {
     let slot = |position| {
         let mut bytes = [0; SLOT_BYTES];
         let read = file.read_at(&mut bytes, position).ok()?;
         let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
-        let found = (number(8), number(16));
-        (read == SLOT_BYTES && encode(found.0, found.1) == bytes).then_some(found)
+        let identity = u32::from_be_bytes(bytes[24..28].try_into().expect("four bytes"));
+        let (sequence, said) = (number(8), (number(16), identity));
+        (read == SLOT_BYTES && encode(sequence, said) == bytes).then_some((sequence, said))
     };
     SLOTS.into_iter().filter_map(slot).max()
 }
@@ -85,13 +88,13 @@ mod tests {
         assert_eq!(Mark::read(&storage, "t-0"), None);
         let mark = Mark::open(&storage, "t-0").unwrap();
         for durable in [5, 9, 12] {
-            mark.write(durable).unwrap();
-            assert_eq!(Mark::read(&storage, "t-0"), Some(durable));
+            mark.write(durable, 77).unwrap();
+            assert_eq!(Mark::read(&storage, "t-0"), Some((durable, 77)));
         }
         let file = storage.open("t-0/headwater.mark", false).unwrap();
         file.write_at(&[1], SLOTS[1] + 20).unwrap();
-        assert_eq!(Mark::read(&storage, "t-0"), Some(9));
-        Mark::open(&storage, "t-0").unwrap().write(20).unwrap();
-        assert_eq!(Mark::read(&storage, "t-0"), Some(20));
+        assert_eq!(Mark::read(&storage, "t-0"), Some((9, 77)));
+        Mark::open(&storage, "t-0").unwrap().write(20, 1).unwrap();
+        assert_eq!(Mark::read(&storage, "t-0"), Some((20, 1)));
     }
 }

@@ -43,6 +43,8 @@ pub(crate) struct Recovered {
     pub(crate) durable: u64,
     /// Offsets that no file holds and none should miss: from, to (exclusive).
     pub(crate) missing: Vec<(u64, u64)>,
+    /// Whether offsets may be missing between batches.
+    pub(crate) has_gaps: bool,
 }
 
 /// Opens what lies in a folder. With `is_writable`, leftovers are removed and a torn tail is cut.
@@ -83,11 +85,13 @@ pub(crate) fn recover(
                 is_last_intact: true,
                 durable: clean.next_offset,
                 missing: Vec::new(),
+                has_gaps: is_compacted || known.has_gaps,
             });
         }
     }
     // Files that something else put there know nothing of our recovery point.
-    let is_ours = known.as_ref().is_some_and(|known| is_ours(known, &files));
+    let mark = Mark::read(storage, folder);
+    let is_ours = known.as_ref().is_some_and(|known| is_ours(known, mark, &files));
     if !is_ours && !files.is_empty() {
         warnings.push(format!(
             "{place}: expected the segments that headwater wrote, got others or no word about them - at {}; what is known \
@@ -96,7 +100,7 @@ pub(crate) fn recover(
         ));
     }
     let checkpoint = known.filter(|_| is_ours).unwrap_or_default();
-    let mark = Mark::read(storage, folder).filter(|_| is_ours);
+    let mark = mark.filter(|_| is_ours).map(|(durable, _)| durable);
     if is_ours && mark.is_none() {
         warnings.push(format!(
             "{place}: expected the mark of what was durable, got none - at {}; a damaged end of the log may pass for one that \
@@ -109,7 +113,7 @@ pub(crate) fn recover(
         place,
         interval,
         is_writable,
-        has_gaps: is_compacted || !is_ours,
+        has_gaps: is_compacted || !is_ours || checkpoint.has_gaps,
         recovery_point: checkpoint.recovery_point.max(mark.unwrap_or(0)),
         expected: files.first().map_or(0, |(base, _, _)| *base),
         transactions: Transactions::default(),
@@ -155,6 +159,7 @@ pub(crate) fn recover(
         is_last_intact: walk.is_last_intact,
         durable,
         missing: walk.missing,
+        has_gaps: walk.has_gaps,
     })
 }
 
@@ -172,11 +177,11 @@ pub(crate) fn remove_segment(storage: &dyn Storage, stem: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether the files are those that a checkpoint speaks of, perhaps damaged: they begin with the same batch.
-fn is_ours(known: &Checkpoint, files: &[OpenFile]) -> bool {
-    let Some((base, file, _)) = files.first() else { return true };
-    let Some((known_base, known_checksum)) = known.first_batch else { return true };
-    *base == known_base && first_checksum(&**file).is_none_or(|checksum| checksum == known_checksum)
+/// Whether the files are those that our small files speak of, perhaps damaged: one of them begins with the same batch.
+fn is_ours(known: &Checkpoint, mark: Option<(u64, u32)>, files: &[OpenFile]) -> bool {
+    let of_mark = mark.map(|(_, identity)| identity).filter(|identity| *identity != 0);
+    let Some(identity) = of_mark.or(known.identity) else { return true };
+    files.is_empty() || files.iter().any(|(_, file, _)| first_checksum(&**file).is_none_or(|first| first == identity))
 }
 
 /// The checksum field of a file's first batch; None if the file does not begin with one.
@@ -271,6 +276,12 @@ impl Walk<'_> {
             let mut failure = chunk.failure.map(|error| error.to_string());
             let mut end = chunk.end;
             for (index, (at, batch)) in chunk.batches.iter().enumerate() {
+                let is_cut_off = index + 1 == chunk.batches.len() && chunk.end < size && index > 0;
+                if is_cut_off && batch.header.base_offset != self.expected {
+                    end = *at; // its neighbour, which must be asked, comes with the next chunk
+                    failure = None;
+                    break;
+                }
                 let next = chunk.batches.get(index + 1).map(|(_, next)| next.header.base_offset);
                 if let Err(what) = self.check(&batch.header, base, next, next_base, &path) {
                     (failure, end) = (Some(what), *at);
@@ -309,8 +320,12 @@ impl Walk<'_> {
         if header.base_offset == self.expected || self.has_gaps {
             return Ok(());
         }
-        // A batch of another place (a misdirected write), or the first after a loss? Its neighbour tells.
-        if next.is_some_and(|next| next != header.next_offset()) {
+        // A batch of another place (a misdirected write), or the first after a loss? What comes behind it tells.
+        let is_followed = match next.or(next_base) {
+            Some(next) => next == header.next_offset(),
+            None => header.next_offset() <= self.recovery_point,
+        };
+        if !is_followed {
             return Err(format!("a batch of offset {} where {} comes next", header.base_offset, self.expected));
         }
         self.warnings.push(format!(

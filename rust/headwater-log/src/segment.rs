@@ -14,6 +14,24 @@ use crate::index::{OffsetIndex, TimeIndex};
 use crate::storage::{File, Storage, read_all};
 use crate::{Error, Result};
 
+/// What is known of the next batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Next {
+    /// Its first offset.
+    Begins(u64),
+    /// Its last offset, as the index has it.
+    Ends(u64),
+}
+
+impl Next {
+    /// An offset that it does not begin before, near enough to look for what lies behind it.
+    pub(crate) fn at_least(self) -> u64 {
+        match self {
+            Self::Begins(offset) | Self::Ends(offset) => offset,
+        }
+    }
+}
+
 /// Bytes that fail their checks between good ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Damage {
@@ -160,14 +178,12 @@ impl Segment {
         })
     }
 
-    /// Where to begin looking for an offset.
-    pub(crate) fn position_of(&self, offset: u64) -> u64 {
-        self.indexes.read().offsets.lookup(self.relative(offset))
-    }
-
-    /// An offset at or before the batch at an indexed position.
-    pub(crate) fn offset_at(&self, position: u64) -> u64 {
-        self.base_offset + u64::from(self.indexes.read().offsets.offset_before(position))
+    /// Where to begin looking for an offset, and what is known of the batch there.
+    pub(crate) fn find(&self, offset: u64) -> (u64, Next) {
+        match self.indexes.read().offsets.lookup(self.relative(offset)) {
+            Some((last, position)) => (u64::from(position), Next::Ends(self.base_offset + u64::from(last))),
+            None => (0, Next::Begins(self.base_offset)),
+        }
     }
 
     /// An offset at or before the first record not earlier than a timestamp.

@@ -1,4 +1,5 @@
 //! A crash at every storage operation: what was acknowledged is there afterwards, in order, once.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 #[path = "support/workload.rs"]
 mod workload;

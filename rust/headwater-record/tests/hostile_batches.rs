@@ -1,4 +1,5 @@
 //! The stable twin of the fuzz target `batch_decode`: bytes that were made to hurt neither panic nor allocate much.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 #[path = "support/fixtures.rs"]
 mod fixtures;

@@ -2,6 +2,7 @@
 //!
 //! It needs Kafka's jars: `HEADWATER_KAFKA_CLASSPATH=jar:jar cargo test -p headwater-record --test kafka_reads_ours`
 //! (docs/format.md says where they come from). Without them our own reader is asked instead, which proves less.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 use bytes::Bytes;
 use headwater_record::{Batch, BatchBuilder, Codec, ProducerFields, varint};

@@ -1,4 +1,5 @@
 //! Bytes that Kafka wrote are read exactly as what was sent.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 #[path = "support/fixtures.rs"]
 mod fixtures;

@@ -1,4 +1,5 @@
 //! What is encoded is decoded, in every codec; what is damaged is refused, never a panic.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 use bytes::Bytes;
 use headwater_record::{Batch, BatchBuilder, Codec, ControlType, Error, Header, ProducerFields, varint};

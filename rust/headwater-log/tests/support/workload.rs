@@ -1,4 +1,5 @@
 //! What the tests of the log do to it, and how they look at what is left.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

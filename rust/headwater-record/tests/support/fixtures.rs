@@ -1,4 +1,5 @@
 //! The segments that Kafka wrote (`tests/fixtures/segments`) and what is known to be in them.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::io::Read;
 use std::path::PathBuf;

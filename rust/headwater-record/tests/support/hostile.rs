@@ -1,4 +1,5 @@
 //! What must hold for any bytes at all that are offered as a batch: fuzz targets and their stable twins share it.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use bytes::Bytes;
 use headwater_record::{Batch, HEADER_BYTES};

@@ -20,11 +20,13 @@ use crate::checkpoint::{Checkpoint, Clean, CleanSegment};
 use crate::growth::Growth;
 use crate::mark::Mark;
 use crate::recovery::{Recovered, first_checksum, recover};
-use crate::segment::{Damage, Segment};
+use crate::segment::Segment;
 use crate::storage::Storage;
 use crate::topic::{Durability, TopicConfig};
 use crate::transactions::Transactions;
 use crate::{Clock, Error, Result};
+
+mod reading;
 
 /// What a reader wants to see of transactions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,6 +99,8 @@ pub struct Partition {
     growth: Arc<Growth>,
     /// Offsets that recovery found in no file.
     missing: Vec<(u64, u64)>,
+    /// Whether offsets may be missing between batches.
+    has_gaps: bool,
     is_closed: AtomicBool,
     poison: OnceLock<String>,
 }
@@ -117,7 +121,7 @@ impl Partition {
     pub(crate) fn create(storage: &dyn Storage, folder: &str) -> Result<()> {
         storage.create_folder(folder).map_err(Error::io("create a folder", storage.describe(folder)))?;
         Segment::create(storage, folder, 0)?;
-        Mark::open(storage, folder)?.write(0)?;
+        Mark::open(storage, folder)?.write(0, 0)?;
         Checkpoint::default().write(storage, folder)?;
         storage.sync_folder("").map_err(Error::io("sync a folder", storage.describe("")))
     }
@@ -142,6 +146,7 @@ impl Partition {
             is_last_intact,
             durable,
             missing,
+            has_gaps,
         } = recovered;
         if is_missing {
             let path = storage.describe(&folder);
@@ -175,6 +180,7 @@ impl Partition {
             mark,
             growth,
             missing,
+            has_gaps,
             is_closed: AtomicBool::new(false),
             poison: OnceLock::new(),
         };
@@ -189,7 +195,7 @@ impl Partition {
         let durable = self.sync_once()?;
         self.durable.store(durable, Ordering::Release);
         if let Some(mark) = &self.mark {
-            mark.write(durable)?;
+            mark.write(durable, self.identity().unwrap_or(0))?;
         }
         self.checkpoint(None)
     }
@@ -430,7 +436,7 @@ impl Partition {
                 Ok(target) => {
                     self.durable.fetch_max(target, Ordering::AcqRel);
                     // What the mark says is true whether it is written or not: failing to write it fails nobody.
-                    let _ = self.mark.as_ref().map(|mark| mark.write(target));
+                    let _ = self.mark.as_ref().map(|mark| mark.write(target, self.identity().unwrap_or(0)));
                     if self.durability == Durability::Fsync {
                         self.growth.announce();
                     }
@@ -457,18 +463,21 @@ impl Partition {
         Ok(target)
     }
 
+    /// The checksum field of the log's first batch, if it has one.
+    fn identity(&self) -> Option<u32> {
+        let first = self.segments.read().first().cloned()?;
+        first_checksum(&*first.file)
+    }
+
     fn checkpoint(&self, clean: Option<Clean>) -> Result<()> {
         let has_transactions = self.transactions.read().is_used();
-        let first_batch = {
-            let segments = self.segments.read();
-            segments.first().and_then(|first| Some((first.base_offset, first_checksum(&*first.file)?)))
-        };
         Checkpoint {
             recovery_point: self.durable_offset(),
             log_start_offset: self.log_start_offset(),
             clean,
             has_transactions,
-            first_batch,
+            identity: self.identity(),
+            has_gaps: self.has_gaps,
         }
         .write(&*self.storage, &self.folder)
     }
@@ -510,137 +519,6 @@ impl Partition {
     pub(crate) fn abandon(&self) {
         self.is_closed.store(true, Ordering::Release);
         self.synced.notify_all();
-    }
-
-    // --- reading ------------------------------------------------------------------------------------------------------
-
-    /// Whole batches from the one that holds `offset` on: about `max_bytes` of them, at least one if there is one.
-    ///
-    /// # Errors
-    /// `OutOfRange` for an offset before the first or beyond the end; `Corrupt` if the offset lies in damaged bytes.
-    pub fn read(&self, offset: u64, max_bytes: usize, isolation: Isolation) -> Result<Fetched> {
-        if self.is_closed.load(Ordering::Acquire) {
-            self.check_open()?;
-        }
-        let (start, end) = (self.log_start_offset(), self.next_offset());
-        if offset < start || offset > end {
-            let (topic, partition) = (self.topic.clone(), self.number);
-            return Err(Error::OffsetOutOfRange { topic, partition, offset, start, end });
-        }
-        let high_watermark = self.high_watermark();
-        let limit = match isolation {
-            Isolation::Uncommitted => high_watermark,
-            Isolation::Committed => self.last_stable_offset(),
-        };
-        let mut fetched = Fetched { batches: Vec::new(), next_offset: offset, high_watermark };
-        let segments = self.segments.read().clone();
-        let first = segments.partition_point(|segment| segment.base_offset <= offset).saturating_sub(1);
-        if let Some((_, next_offset)) = self.missing.iter().find(|(first, next)| (*first..*next).contains(&offset)) {
-            let segment = &segments[first];
-            let position = segment.size.load(Ordering::Relaxed);
-            let what = "no file that holds them".to_owned();
-            let damage = Damage { position, end: position, first_offset: offset, next_offset: *next_offset, what };
-            return Err(self.corrupt(segment, offset, &damage));
-        }
-        for segment in &segments[first..] {
-            if fetched.next_offset >= limit || !fetched.batches.is_empty() {
-                break;
-            }
-            // Compaction leaves no batch at the end of some segments.
-            fetched.next_offset = fetched.next_offset.max(segment.base_offset.min(limit));
-            self.read_segment(segment, limit, max_bytes, isolation, &mut fetched)?;
-        }
-        Ok(fetched)
-    }
-
-    fn read_segment(
-        &self,
-        segment: &Segment,
-        limit: u64,
-        max_bytes: usize,
-        isolation: Isolation,
-        fetched: &mut Fetched,
-    ) -> Result<()> {
-        let mut position = segment.position_of(fetched.next_offset);
-        // Where the batch at the position should begin, as far as is known.
-        let mut expected = segment.offset_at(position);
-        while fetched.batches.is_empty() && fetched.next_offset < limit {
-            if let Some(damage) = segment.damage_at(position) {
-                if fetched.next_offset < damage.next_offset {
-                    return Err(self.corrupt(segment, fetched.next_offset, &damage));
-                }
-                position = damage.end;
-                continue;
-            }
-            let chunk = segment
-                .batches_from(position, max_bytes)
-                .map_err(Error::io("read", self.storage.describe(&segment.path())))?;
-            let is_end = chunk.batches.is_empty();
-            for (_, batch) in chunk.batches {
-                expected = batch.header.next_offset();
-                if batch.header.base_offset >= limit {
-                    return Ok(());
-                }
-                if batch.header.last_offset() < fetched.next_offset {
-                    continue;
-                }
-                fetched.next_offset = batch.header.next_offset();
-                let is_hidden = batch.header.is_control()
-                    || (isolation == Isolation::Committed && self.transactions.read().is_aborted(&batch.header));
-                if !is_hidden {
-                    fetched.batches.push(batch);
-                }
-            }
-            position = chunk.end;
-            if is_end {
-                if segment.damage_at(position).is_some() {
-                    continue;
-                }
-                let Some(failure) = chunk.failure else { return Ok(()) };
-                // Bytes that went bad since they were written: whoever asks for what lies behind them still gets it.
-                segment
-                    .note_damage(position, expected, failure.to_string())
-                    .map_err(Error::io("read", self.storage.describe(&segment.path())))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn corrupt(&self, segment: &Segment, offset: u64, damage: &Damage) -> Error {
-        Error::Corrupt {
-            topic: self.topic.clone(),
-            partition: self.number,
-            offset,
-            next_offset: damage.next_offset,
-            path: self.storage.describe(&segment.path()),
-            position: damage.position,
-            what: damage.what.clone(),
-        }
-    }
-
-    /// The first record whose timestamp is at or after a timestamp: its offset and its timestamp.
-    pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<(u64, i64)>> {
-        let high_watermark = self.high_watermark();
-        let segments = self.segments.read().clone();
-        for segment in segments.iter().filter(|s| s.max_timestamp.load(Ordering::Relaxed) >= timestamp) {
-            let mut offset = segment.offset_before(timestamp).max(self.log_start_offset());
-            while offset < high_watermark && offset < segment.next_offset.load(Ordering::Acquire) {
-                let fetched = self.read(offset, 1 << 20, Isolation::Uncommitted)?;
-                for batch in fetched.batches.iter().filter(|batch| batch.header.max_timestamp >= timestamp) {
-                    for record in &batch.records()? {
-                        let record = record?;
-                        if record.timestamp >= timestamp && record.offset >= self.log_start_offset() {
-                            return Ok(Some((record.offset, record.timestamp)));
-                        }
-                    }
-                }
-                if fetched.next_offset == offset {
-                    break;
-                }
-                offset = fetched.next_offset;
-            }
-        }
-        Ok(None)
     }
 }
 
