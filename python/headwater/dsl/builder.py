@@ -95,9 +95,14 @@ class StreamsBuilder:
         """
         topics, key_serde, value_serde = _source(topic, more, key, value)
         self._graph.claim(topics, "stream")
+        name = self._graph.names.given_or_processor(name, "KSTREAM-SOURCE-")
+        for known in self._graph.streams_of(topics):
+            if (known.key.name, known.value.name, known.on_error) == (key_serde.name, value_serde.name, on_error):
+                # As in Kafka Streams, streams of one topic are one source, which keeps its first name.
+                return Stream(self._graph, known)
         node = self._graph.add(
             n.StreamSource,
-            name=self._graph.names.given_or_processor(name, "KSTREAM-SOURCE-"),
+            name=name,
             key=key_serde,
             value=value_serde,
             topics=topics,

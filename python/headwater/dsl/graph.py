@@ -57,6 +57,15 @@ class Graph:
                     topic=topic,
                 )
 
+    def streams_of(self, topics: tuple[str, ...]) -> list[n.StreamSource]:
+        """The streams of these very topics that there are.
+
+        Args:
+            topics: Names of topics.
+        """
+        sources = [node for node in self._nodes if isinstance(node, n.StreamSource)]
+        return [source for source in sources if set(source.topics) == set(topics)]
+
     def add(self, kind: type[N], /, **fields: Any) -> N:
         """Add a node.
 

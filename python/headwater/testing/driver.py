@@ -193,6 +193,8 @@ class TopologyTestDriver:
                 rows = batch.rows
                 repartitioned += zip(rows.orders(), [topic] * len(rows), rows.split(), strict=True)
                 continue
+            if topic in self._runner.plan.repartitions:
+                continue  # nobody reads it, and it is no output
             ordered += self._emissions(topic, batch, node)
         ordered.sort(key=lambda entry: entry[0])
         for _, emission in ordered:

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use super::Run;
-use crate::row::{OrderKey, Row};
+use crate::row::{OrderKey, Row, descend};
 use crate::store::{Dropped, Pair, Side, Store, StoreKey};
 
 /// Emits (left, right) pairs in `value` and `other`.
@@ -99,12 +99,14 @@ impl Run<'_> {
             self.nodes[node].dropped += 1;
             return;
         }
+        // Writes that this row has made on its way here, in this very segment, are tagged with its emissions so far.
+        let order = descend(&row.order, self.emissions);
         row.lookups = kernel
             .stores
             .iter()
             .map(|index| {
                 let store = &self.stores.stores[*index];
-                let slot = store.get_as_of(&store_key(store, key.as_ref()?), &row.order)?;
+                let slot = store.get_as_of(&store_key(store, key.as_ref()?), &order)?;
                 Some((store.visible(&slot.cell), slot.timestamp))
             })
             .collect();
