@@ -1,4 +1,7 @@
-"""The command line: ``headwater demo``. Its libraries are an extra, ``headwater[cli]``, imported when a command runs."""
+"""The command line: ``headwater demo``. Its libraries are an extra, ``headwater[cli]``, imported when a command runs.
+
+Annotations are not postponed here: typer reads them, and they name what `main` imports.
+"""
 
 import sys
 
