@@ -74,20 +74,20 @@ pub(crate) fn recover(
         files.push((base, file, size));
     }
     let mut warnings = Vec::new();
-    if let Some((known, clean)) = known.as_ref().and_then(|known| Some((known, known.clean.as_ref()?))) {
-        if let Some(segments) = from_indexes(storage, folder, &files, clean).filter(|_| !known.has_transactions) {
-            return Ok(Recovered {
-                segments,
-                next_offset: clean.next_offset,
-                checkpoint: known.clone(),
-                transactions: Transactions::default(),
-                warnings,
-                is_last_intact: true,
-                durable: clean.next_offset,
-                missing: Vec::new(),
-                has_gaps: is_compacted || known.has_gaps,
-            });
-        }
+    if let Some((known, clean)) = known.as_ref().and_then(|known| Some((known, known.clean.as_ref()?)))
+        && let Some(segments) = from_indexes(storage, folder, &files, clean).filter(|_| !known.has_transactions)
+    {
+        return Ok(Recovered {
+            segments,
+            next_offset: clean.next_offset,
+            checkpoint: known.clone(),
+            transactions: Transactions::default(),
+            warnings,
+            is_last_intact: true,
+            durable: clean.next_offset,
+            missing: Vec::new(),
+            has_gaps: is_compacted || known.has_gaps,
+        });
     }
     // Files that something else put there know nothing of our recovery point.
     let mark = Mark::read(storage, folder);

@@ -243,13 +243,13 @@ impl Segment {
                     Err(error) => break Some(error),
                 }
             };
-            if batches.is_empty() {
-                if let Some(headwater_record::Error::Short { expected, .. }) = failure {
-                    if expected > wanted && expected <= available {
-                        wanted = expected;
-                        continue;
-                    }
-                }
+            if batches.is_empty()
+                && let Some(headwater_record::Error::Short { expected, .. }) = failure
+                && expected > wanted
+                && expected <= available
+            {
+                wanted = expected;
+                continue;
             }
             // A batch cut off by the end of the buffer is the next read's first.
             let failure = failure.filter(|error| {

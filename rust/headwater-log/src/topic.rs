@@ -49,23 +49,23 @@ impl TopicConfig {
             ("retention.ms", -1),
             ("retention.bytes", -1),
         ] {
-            if let Some(text) = settings.get(name) {
-                if text.parse::<i64>().ok().is_none_or(|number| number < least) {
-                    return Err(Error::Invalid {
-                        message: format!("expected a number of {least} or more, got {text:?} - at setting {name}"),
-                    });
-                }
+            if let Some(text) = settings.get(name)
+                && text.parse::<i64>().ok().is_none_or(|number| number < least)
+            {
+                return Err(Error::Invalid {
+                    message: format!("expected a number of {least} or more, got {text:?} - at setting {name}"),
+                });
             }
         }
         if let Some(text) = settings.get("headwater.durability") {
             Durability::parse(text)?;
         }
-        if let Some(text) = settings.get("message.timestamp.type") {
-            if !matches!(text.as_str(), "CreateTime" | "LogAppendTime") {
-                return Err(Error::Invalid {
-                    message: format!("expected CreateTime or LogAppendTime, got {text:?} - at message.timestamp.type"),
-                });
-            }
+        if let Some(text) = settings.get("message.timestamp.type")
+            && !matches!(text.as_str(), "CreateTime" | "LogAppendTime")
+        {
+            return Err(Error::Invalid {
+                message: format!("expected CreateTime or LogAppendTime, got {text:?} - at message.timestamp.type"),
+            });
         }
         Ok(Self { settings })
     }

@@ -1,0 +1,103 @@
+//! Many threads on one partition: one order, one sync for many, nobody waits for ever.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+#[path = "support/workload.rs"]
+mod workload;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use headwater_log::storage::{DiskStorage, FaultyStorage, MemoryStorage};
+use headwater_log::{Isolation, TopicConfig};
+use headwater_record::{BatchBuilder, Codec};
+
+#[test]
+fn every_append_gets_offsets_of_its_own_and_readers_see_only_whole_durable_batches() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = workload::open(&Arc::new(DiskStorage::new(folder.path()))).unwrap();
+    let settings = workload::settings(&[("segment.bytes", "20000")]);
+    let partition = Arc::clone(&broker.create_topic("t", 1, settings).unwrap().partitions[0]);
+    let (writers, appends) = (4_u64, 150_u64);
+    let seen = AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        for writer in 0..writers {
+            let partition = &partition;
+            scope.spawn(move || {
+                for append in 0..appends {
+                    let mut batch = BatchBuilder::new();
+                    for record in 0..3_u64 {
+                        batch.push(0, Some(&writer.to_be_bytes()), Some(&(append * 3 + record).to_be_bytes()), b"");
+                    }
+                    let appended = partition.append(batch.finish(Codec::None).unwrap()).unwrap();
+                    assert_eq!(appended.next_offset - appended.base_offset, 3);
+                    partition.wait_durable(appended.next_offset).unwrap();
+                    assert!(partition.durable_offset() >= appended.next_offset);
+                }
+            });
+        }
+        scope.spawn(|| {
+            let mut next = vec![0_u64; writers as usize];
+            let mut offset = 0;
+            while offset < writers * appends * 3 {
+                let growth = broker.growth();
+                let fetched = partition.read(offset, 1 << 12, Isolation::Uncommitted).unwrap();
+                assert!(fetched.next_offset <= partition.durable_offset());
+                for batch in &fetched.batches {
+                    for record in &batch.records().unwrap() {
+                        let record = record.unwrap();
+                        let number = |bytes: Option<&[u8]>| u64::from_be_bytes(bytes.unwrap().try_into().unwrap());
+                        let writer = number(record.key) as usize;
+                        assert_eq!(number(record.value), next[writer], "each writer's records are in its order");
+                        next[writer] += 1;
+                        seen.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+                if fetched.next_offset == offset {
+                    let _ = broker.wait_for_growth(growth, Duration::from_secs(10));
+                }
+                offset = fetched.next_offset;
+            }
+        });
+    });
+    assert_eq!(seen.into_inner(), writers * appends * 3);
+}
+
+#[test]
+fn one_sync_answers_everybody_who_waited() {
+    let storage = Arc::new(FaultyStorage::starting_from(MemoryStorage::default(), None));
+    let broker = workload::open(&storage).unwrap();
+    let partition = Arc::clone(&broker.create_topic("t", 1, TopicConfig::default()).unwrap().partitions[0]);
+    for number in 0..100 {
+        partition.append(workload::batch(number, 1, Codec::None)).unwrap();
+    }
+    let before = storage.operations();
+    for next_offset in 1..=100 {
+        partition.wait_durable(next_offset).unwrap();
+    }
+    // A sync and the mark.
+    assert_eq!(storage.operations() - before, 2);
+    assert_eq!(partition.high_watermark(), 100);
+}
+
+#[test]
+fn waiting_for_growth_ends_when_the_broker_is_closed() {
+    let broker = workload::open(&Arc::new(MemoryStorage::default())).unwrap();
+    let seen = broker.growth();
+    std::thread::scope(|scope| {
+        scope.spawn(|| assert!(broker.wait_for_growth(seen, Duration::from_secs(60)) > seen));
+        broker.close().unwrap();
+    });
+}
+
+#[test]
+fn an_interval_of_one_topic_is_kept_in_a_broker_of_another_durability() {
+    let broker = workload::open(&Arc::new(MemoryStorage::default())).unwrap();
+    let settings = workload::settings(&[("headwater.durability", "interval:1")]);
+    let partition = Arc::clone(&broker.create_topic("t", 1, settings).unwrap().partitions[0]);
+    let appended = partition.append(workload::batch(0, 2, Codec::None)).unwrap();
+    assert_eq!(partition.high_watermark(), 2);
+    while partition.durable_offset() < appended.next_offset {
+        std::thread::yield_now();
+    }
+}
