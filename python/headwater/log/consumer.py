@@ -652,7 +652,7 @@ class Consumer(Generic[K, V]):
     def _finish(self) -> None:
         self._is_closed = True
         self._epoch += 1
-        if self._member is not None:
+        if self._member is not None and self._core.is_usable():
             self._shared.groups.leave(self._member)
         if self._forwarder is not None and self._shared.core.is_usable():
             self._forwarder.close()

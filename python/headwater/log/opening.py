@@ -339,6 +339,8 @@ def _flush_at_exit() -> None:
 
 
 def _forget_in_child() -> None:
+    global _LOCK
+    _LOCK = threading.RLock()  # the parent's may have been held by a thread that is not here
     _core.mark_forked()
     _OPEN.clear()
 

@@ -14,6 +14,8 @@ from collections.abc import Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from headwater import _core
 from headwater.records import Record, RecordMetadata
 from headwater.serdes import Serde, json, resolve, serde_for_value
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 SendHandle = _core.SendHandle
 _ANY = json()
+encode_json = msgspec.json.Encoder().encode  # Rust calls it for what is neither bytes, str, int nor float
 
 
 def encode_any(value: Any) -> bytes:

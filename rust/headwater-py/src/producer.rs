@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyFloat, PyInt, PyList, PyString, PyType};
+use pyo3::types::{PyBool, PyByteArray, PyBytes, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyType};
 
 use crate::clock::{now, seconds, wall_clock_ms};
 use crate::errors::{Failure, InternalError, SerdeError, at};
@@ -138,9 +138,21 @@ fn infer<'a, 'py>(value: &'a Bound<'py, PyAny>) -> PyResult<Encoded<'a, 'py>> {
     } else if let Some(int) = value.cast_exact::<PyInt>().ok().and_then(|int| int.extract::<i64>().ok()) {
         return Ok(Encoded::Eight(int.to_be_bytes()));
     }
-    // JSON, and everything unusual: bytearrays, integers beyond 64 bits, lone surrogates.
+    let py = value.py();
+    let is_unusual = (value.is_instance_of::<PyInt>() && !value.is_instance_of::<PyBool>())
+        || value.is_instance_of::<PyString>()
+        || value.is_instance_of::<PyByteArray>()
+        || value.is_instance_of::<PyMemoryView>();
+    if !is_unusual {
+        static JSON: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let encode = JSON.import(py, "headwater.log.producer", "encode_json")?;
+        if let Ok(bytes) = encode.call1((value,)) {
+            return owned(bytes);
+        }
+    }
+    // Integers beyond 64 bits, subclasses, buffers, lone surrogates, and what JSON cannot hold: Python encodes or explains.
     static ENCODE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let encode = ENCODE.import(value.py(), "headwater.log.producer", "encode_any")?;
+    let encode = ENCODE.import(py, "headwater.log.producer", "encode_any")?;
     owned(encode.call1((value,))?)
 }
 
