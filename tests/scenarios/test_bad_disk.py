@@ -83,10 +83,11 @@ def test_a_full_disk_refuses_and_keeps_what_it_acknowledged(tmp_path: Path) -> N
     assert len(stored) == len(acknowledged) + 1, "nothing that was refused is there"
 
 
-def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rounds", [6, pytest.param(300, marks=[pytest.mark.soak, pytest.mark.timeout(900)])])
+def test_a_killed_process_loses_nothing_that_it_acknowledged(tmp_path: Path, rounds: int) -> None:
     rng = random.Random(7)
     acknowledged: dict[tuple[int, int], int] = {}
-    for round_number in range(6):
+    for round_number in range(rounds):
         start = round_number * 1_000_000
         child = subprocess.Popen(
             [sys.executable, "-c", KILLED, str(tmp_path), str(start)], stdout=subprocess.PIPE, text=True

@@ -187,3 +187,9 @@ def test_a_deleted_topic_made_again_starts_anew() -> None:
         broker.create_topic("t", partitions=2, key=int)
         assert producer.send("t", key=5).result().offset == 0
         assert sum(end for _, end in broker.offsets("t").values()) == 1
+
+
+def test_a_log_that_nobody_closes_is_closed_at_exit(tmp_path: Path) -> None:
+    code = f"import headwater as hw; broker = hw.open({str(tmp_path)!r}); broker.create_topic('t'); broker.send_many('t', ['a'])"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert '"segments"' in (tmp_path / "t-0" / "headwater.checkpoint").read_text(), "a clean close lists the segments"

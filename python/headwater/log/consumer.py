@@ -67,16 +67,16 @@ class _Position:
     decoded and not handed out, and then the `error` that ended their batch, if one did.
     """
 
-    __slots__ = ("committed", "done", "error", "is_paused", "next", "records", "records_end")
+    __slots__ = ("committed", "done", "error", "grant", "next", "records", "records_end")
 
-    def __init__(self, offset: int, committed: int | None) -> None:
+    def __init__(self, offset: int, committed: int | None, grant: int) -> None:
+        self.grant = grant
         self.next = offset
         self.done = offset
         self.committed = committed
         self.records: list[Record[Any, Any]] = []
         self.records_end = offset
         self.error: SerdeError | None = None
-        self.is_paused = False
 
     def move(self, offset: int) -> None:
         self.next = self.done = self.records_end = offset
@@ -146,7 +146,7 @@ class Consumer(Generic[K, V]):
         self._next_auto_commit = time.monotonic() + self._auto_commit_seconds
         counts = {name: shared.partitions_of(name) for name in self._topics}
         if group is None:
-            self._adopt({TopicPartition(name, p) for name, count in counts.items() for p in range(count)})
+            self._adopt({TopicPartition(name, p): 0 for name, count in counts.items() for p in range(count)})
         else:
             shared.check_writable()
             interval = parse_duration_ms(max_poll_interval, "max_poll_interval") / 1000
@@ -261,7 +261,7 @@ class Consumer(Generic[K, V]):
                 self._fetch(place, position)
             if not position.records and position.error is None:
                 continue
-            if self._member is not None and not self._shared.groups.mark_dirty(self._member, place):
+            if self._member is not None and not self._shared.groups.mark_dirty(self._member, place, position.grant):
                 continue  # it has just gone to another member: the next look at the group drops it
             if not position.records:
                 assert position.error is not None
@@ -533,6 +533,7 @@ class Consumer(Generic[K, V]):
             self._shared.groups.commit(
                 self._member,
                 changed,
+                {place: self._positions[place].grant for place in changed},
                 lambda kept: self._core.commit_offsets(
                     group, [(place.topic, place.partition, o, "") for place, o in kept.items()]
                 ),
@@ -543,14 +544,14 @@ class Consumer(Generic[K, V]):
         done = self._done_offsets()
         self._shared.groups.mark_clean(
             self._member,
-            [
-                place
+            {
+                place: position.grant
                 for place, position in self._positions.items()
                 if (place != self._active or self._current is self._batch[-1])
                 and not position.records
                 and position.error is None
                 and position.committed == done[place]
-            ],
+            },
         )
         self._next_auto_commit = time.monotonic() + self._auto_commit_seconds
 
@@ -572,17 +573,17 @@ class Consumer(Generic[K, V]):
                 self._commit_done()
             groups.release(self._member, revoking)
             owned, _ = groups.heartbeat(self._member)
-        if owned != self._positions.keys():
+        if owned != {place: position.grant for place, position in self._positions.items()}:
             self._rebalances += 1
             self._adopt(owned)
 
-    def _adopt(self, owned: Iterable[TopicPartition]) -> None:
-        """Make positions for the partitions gained and forget those of the partitions lost."""
-        owned = set(owned)
-        for place in self._positions.keys() - owned:
-            del self._positions[place]
-        self._paused &= owned
-        gained = sorted(owned - self._positions.keys())
+    def _adopt(self, owned: Mapping[TopicPartition, int]) -> None:
+        """Make positions for the partitions gained and forget those of the partitions lost, or lost and gained again."""
+        for place, position in list(self._positions.items()):
+            if owned.get(place) != position.grant:
+                del self._positions[place]
+        self._paused &= owned.keys()
+        gained = sorted(owned.keys() - self._positions.keys())
         committed = self._committed_offsets() if gained and self._group is not None else {}
         for place in gained:
             offset = committed.get(place)
@@ -592,7 +593,7 @@ class Consumer(Generic[K, V]):
                 start = self._reset_offset(place)
             else:
                 start = self._shared.groups.first_offset(self._member, place, self._reset_offset)
-            self._positions[place] = _Position(start, offset)
+            self._positions[place] = _Position(start, offset, owned[place])
         self._turn = deque(sorted(owned))
 
     def _committed_offsets(self) -> dict[TopicPartition, int]:

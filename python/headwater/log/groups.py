@@ -10,6 +10,8 @@ that it can commit what it has done; every other moves at once. An owner that do
 1. A partition has at most one owner at any time; only the owner's commits are taken.
 2. A clean partition's next record has never been delivered by its owner: so what is repeated after a rebalance is at
    most what was delivered and not committed.
+3. Every change of hands is a *grant* with a number of its own. A member acts on a partition under the grant that it has
+   seen: one that it lost and got back meanwhile is a new one, and begins at the committed offset.
 
 All state is guarded by one lock that is never held while bytes are read or user code runs.
 """
@@ -54,18 +56,30 @@ def assign_range(members: Mapping[str, Iterable[str]], partitions: Mapping[str, 
 class Member:
     """One consumer's place in its group. Every field is guarded by the coordinator's lock."""
 
-    __slots__ = ("dirty", "group", "id", "is_expelled", "last_poll", "max_poll_interval", "owned", "revoking", "topics")
+    __slots__ = (
+        "dirty",
+        "group",
+        "id",
+        "is_expelled",
+        "last_poll",
+        "max_poll_interval",
+        "owned",
+        "revoking",
+        "taken",
+        "topics",
+    )
 
     def __init__(self, group: str, member_id: str, topics: frozenset[str], max_poll_interval: float) -> None:
         self.group = group
         self.id = member_id
         self.topics = topics
         self.max_poll_interval = max_poll_interval
-        self.owned: set[TopicPartition] = set()
+        self.owned: dict[TopicPartition, int] = {}  # and the number of the grant
         self.dirty: set[TopicPartition] = set()
         self.revoking: set[TopicPartition] = set()
         self.last_poll = time.monotonic()
         self.is_expelled = False
+        self.taken: set[TopicPartition] = set()  # what it held dirty when it was taken for dead
 
 
 class GroupCoordinator:
@@ -85,6 +99,7 @@ class GroupCoordinator:
         self._first: dict[tuple[str, TopicPartition], int] = {}
         self._abandoned: deque[Member] = deque()
         self._ids = itertools.count(1)
+        self._grants = itertools.count(1)
 
     def join(self, group: str, topics: Iterable[str], *, max_poll_interval: float) -> Member:
         """Add a member and rebalance.
@@ -145,24 +160,25 @@ class GroupCoordinator:
                 found = self._first.setdefault((member.group, partition), chosen)
         return found
 
-    def heartbeat(self, member: Member) -> tuple[frozenset[TopicPartition], frozenset[TopicPartition]]:
+    def heartbeat(self, member: Member) -> tuple[dict[TopicPartition, int], frozenset[TopicPartition]]:
         """Say that a member is alive and wants more records.
 
         Args:
             member: Who asks.
 
         Returns:
-            The partitions it owns, and those among them that it must `release` first.
+            The partitions it owns, each with the number of its grant, and those among them that it must `release` first.
         """
         with self._lock:
             self._bury()
             member.last_poll = time.monotonic()
             if member.is_expelled:
                 member.is_expelled = False
+                member.taken.clear()
                 self._groups.setdefault(member.group, {})[member.id] = member
                 self._rebalance(member.group)
             self._expel_the_silent(member.group)
-            return frozenset(member.owned), frozenset(member.revoking)
+            return dict(member.owned), frozenset(member.revoking)
 
     def release(self, member: Member, partitions: Iterable[TopicPartition]) -> None:
         """Give partitions back, after their positions were committed (or not, as the user wants).
@@ -173,50 +189,56 @@ class GroupCoordinator:
         """
         with self._lock:
             for partition in partitions:
-                member.owned.discard(partition)
+                member.owned.pop(partition, None)
                 member.dirty.discard(partition)
                 member.revoking.discard(partition)
             self._rebalance(member.group)
         self._notify()
 
-    def mark_dirty(self, member: Member, partition: TopicPartition) -> bool:
+    def mark_dirty(self, member: Member, partition: TopicPartition, grant: int) -> bool:
         """Ask to deliver records of a partition.
 
         Args:
             member: Who will deliver.
             partition: From where.
+            grant: Under which grant.
 
         Returns:
-            Whether the member still owns the partition; if not, it must not deliver.
+            Whether the member still owns the partition by that grant; if not, it must not deliver.
         """
         with self._lock:
-            if partition not in member.owned:
+            if member.owned.get(partition) != grant:
                 return False
             member.dirty.add(partition)
             return True
 
-    def mark_clean(self, member: Member, partitions: Iterable[TopicPartition]) -> None:
+    def mark_clean(self, member: Member, partitions: Mapping[TopicPartition, int]) -> None:
         """Say that everything delivered from partitions is committed and nothing is held undelivered.
 
         Args:
             member: The owner.
-            partitions: Which.
+            partitions: Which, each with its grant.
         """
         with self._lock:
-            member.dirty.difference_update(partitions)
+            member.dirty.difference_update(p for p, grant in partitions.items() if member.owned.get(p) == grant)
             moving = member.revoking - member.dirty
             if moving:
                 member.revoking -= moving
                 self._rebalance(member.group)
 
     def commit(
-        self, member: Member, offsets: Mapping[TopicPartition, int], write: Callable[[dict[TopicPartition, int]], None]
+        self,
+        member: Member,
+        offsets: Mapping[TopicPartition, int],
+        grants: Mapping[TopicPartition, int],
+        write: Callable[[dict[TopicPartition, int]], None],
     ) -> None:
-        """Commit offsets of partitions that the member owns.
+        """Commit offsets of partitions that the member owns; those that it lost while they were clean are left out.
 
         Args:
             member: Who commits.
             offsets: Next offset to read, by partition.
+            grants: The grant that each of them is held by.
             write: Makes the offsets durable. Called under the coordinator's lock, so that no new owner can start from
                 an older offset while an accepted commit is under way.
 
@@ -225,8 +247,8 @@ class GroupCoordinator:
         """
         with self._lock:
             member.last_poll = time.monotonic()
-            lost = sorted(partition for partition in offsets if partition not in member.owned)
-            kept = {partition: offset for partition, offset in offsets.items() if partition in member.owned}
+            kept = {p: offset for p, offset in offsets.items() if member.owned.get(p) == grants.get(p)}
+            lost = sorted(member.taken.intersection(offsets) - kept.keys())
             if kept:
                 write(kept)
         if lost:
@@ -273,6 +295,7 @@ class GroupCoordinator:
         silent = [m for m in members.values() if now - m.last_poll > m.max_poll_interval]
         for member in silent:
             del members[member.id]
+            member.taken |= member.dirty
             member.owned.clear()
             member.dirty.clear()
             member.revoking.clear()
@@ -292,12 +315,12 @@ class GroupCoordinator:
         for partition, wanted in target.items():
             owner = owners.get(partition)
             if owner is None:
-                members[wanted].owned.add(partition)
+                members[wanted].owned[partition] = next(self._grants)
             elif owner.id == wanted:
                 owner.revoking.discard(partition)
             elif partition in owner.dirty:
                 owner.revoking.add(partition)
             else:
-                owner.owned.discard(partition)
+                del owner.owned[partition]
                 owner.revoking.discard(partition)
-                members[wanted].owned.add(partition)
+                members[wanted].owned[partition] = next(self._grants)

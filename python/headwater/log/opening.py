@@ -321,7 +321,8 @@ def retention_settings(retention: Any) -> dict[str, str]:
     return {} if retention is None else {"retention.ms": str(parse_duration_ms(retention, "retention"))}
 
 
-def _flush_at_exit() -> None:
+def _close_at_exit() -> None:
+    """Flush what producers still hold, then close the logs that nobody closed, so that the next open need not recover."""
     for producer in list(_PRODUCERS):
         try:
             if producer.is_unflushed():
@@ -336,6 +337,11 @@ def _flush_at_exit() -> None:
             continue
         except Exception:
             _LOGGER.exception("a producer could not be flushed at exit: its unacknowledged records are lost")
+    for shared in list(_OPEN.values()):
+        try:
+            shared.core.close()
+        except Exception:
+            _LOGGER.exception("a log could not be closed at exit: it is recovered when it is opened next")
 
 
 def _forget_in_child() -> None:
@@ -345,5 +351,5 @@ def _forget_in_child() -> None:
     _OPEN.clear()
 
 
-atexit.register(_flush_at_exit)
+atexit.register(_close_at_exit)
 os.register_at_fork(after_in_child=_forget_in_child)
