@@ -314,10 +314,11 @@ impl Store {
         !matches!(self.shape, Shape::KeyValue(_))
     }
 
-    /// Ends the batch: forgets history and drops what has expired.
+    /// Ends the batch: forgets history and drops what has expired. While something waits for a flush nothing is dropped:
+    /// a window may open, close and expire between two flushes, and its result has yet to be forwarded.
     pub fn end_batch(&mut self) {
         self.history.clear();
-        if let Some(retention) = self.retention {
+        if let Some(retention) = self.retention.filter(|_| self.dirty.is_empty()) {
             self.shape.expire(self.clocks.observed.saturating_sub(retention + self.reach), self.reach);
         }
     }
