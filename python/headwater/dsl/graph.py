@@ -120,9 +120,7 @@ class Graph:
             serdes: Serdes of key and value, if not the source's.
         """
         topic = name if name.endswith("-repartition") else f"{name}-repartition"
-        sink, null_filter, read = (
-            self.names.processor(prefix) for prefix in ("KSTREAM-SINK-", "KSTREAM-FILTER-", "KSTREAM-SOURCE-")
-        )
+        sink, null_filter, read = self.burn_repartition()
         if not GENERATED_REPARTITION.fullmatch(topic):
             sink, null_filter, read = f"{topic}-sink", f"{topic}-filter", f"{topic}-source"
         key, value = serdes or (source.key, source.value)
@@ -138,6 +136,10 @@ class Graph:
             source_name=read,
             partitions=partitions,
         )
+
+    def burn_repartition(self) -> list[str]:
+        """Names for the sink, the filter and the source of a repartition topic."""
+        return [self.names.processor(prefix) for prefix in ("KSTREAM-SINK-", "KSTREAM-FILTER-", "KSTREAM-SOURCE-")]
 
     def build(self) -> Topology:
         """The topology so far, frozen."""

@@ -91,8 +91,8 @@ def join_stream(
     graph, names = left._graph, left._graph.names
     check_keys(left.node.key, right.node.key, where)
     joiner = f.combine_of(combine, where, with_key=with_key)
-    mine = left._for_join(left.node.name if name is None else f"{name}-left")
-    theirs = right._for_join(right.node.name if name is None else f"{name}-right")
+    mine = left._for_join(None if name is None else f"{name}-left")
+    theirs = right._for_join(None if name is None else f"{name}-right")
     is_left, is_outer = kind != "inner", kind == "outer"
     this_suffix = "-outer-this-join" if is_outer else "-this-join"
     other_suffix = "-outer-other-join" if is_left else "-other-join"
@@ -143,7 +143,7 @@ def join_table(
     graph = left._graph
     check_keys(left.node.key, right.node.key, where)
     joiner = f.combine_of(combine, where, with_key=with_key)
-    mine = left._for_join(left.node.name if name is None else name)
+    mine = left._for_join(name)
     prefix = "KSTREAM-JOIN-" if kind == "inner" else "KSTREAM-LEFTJOIN-"
     node = graph.add(
         n.StreamTableJoin,

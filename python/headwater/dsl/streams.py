@@ -41,7 +41,7 @@ class Stream(Joinable[K, V]):
         self._graph = graph
         self.node = node
         self._repartitions = repartitions
-        self._repartitioned: dict[str, Stream[K, V]] = {}
+        self._join_topic: n.Repartition | None = None
 
     def __repr__(self) -> str:
         return f"<Stream {self.node.name}: {self.node.key.name}, {self.node.value.name}>"
@@ -352,13 +352,18 @@ class Stream(Joinable[K, V]):
         )
         return Table(self._graph, node)
 
-    def _for_join(self, name: str) -> n.Node:
-        """This stream's node, behind a repartition topic if the key has changed; joins of one name share it."""
+    def _for_join(self, name: str | None) -> n.Node:
+        """This stream's node, behind a repartition topic if the key has changed.
+
+        As in Kafka Streams, joins without a name share the topic of the join before; the numbers are burned all the same.
+        """
         if not self._repartitions:
             return self.node
-        if name not in self._repartitioned:
-            self._repartitioned[name] = Stream(self._graph, self._graph.repartition(self.node, name))
-        return self._repartitioned[name].node
+        if name is None and self._join_topic is not None:
+            self._graph.burn_repartition()
+        else:
+            self._join_topic = self._graph.repartition(self.node, self.node.name if name is None else name)
+        return self._join_topic
 
 
 def grace_ms(grace: Duration, where: str) -> int:

@@ -90,12 +90,14 @@ def decoded_entries(runner: Runner, node: n.Node, index: int) -> list[tuple[Any,
         index: Its store.
     """
     serde = visible(runner, node)
+    # An aggregate without windows may have keys that are windowed already.
+    is_windowed = isinstance(node, n.StreamAggregate) and node.window is not None
     entries = []
     for key, start, end, value, timestamp in runner.plan.task.entries(index):
         decoded: Any
-        if isinstance(node, n.StreamAggregate) and isinstance(node.key, SessionWindowedSerde):
+        if is_windowed and isinstance(node.key, SessionWindowedSerde):
             decoded = Windowed(node.key.inner.deserialize(key), start, end)
-        elif isinstance(node, n.StreamAggregate) and isinstance(node.key, WindowedSerde):
+        elif is_windowed and isinstance(node.key, WindowedSerde):
             decoded = Windowed(node.key.inner.deserialize(key), start, start + node.key.size_ms)
         else:
             decoded = node.key.deserialize(key)
