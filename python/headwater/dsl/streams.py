@@ -10,7 +10,7 @@ from headwater.dsl.joinable import Joinable
 from headwater.errors import InvalidArgumentError, TopologyError
 from headwater.serdes import InferredSerde, Serde
 from headwater.time import Duration, parse_duration_ms
-from headwater.topics import check_topic_name
+from headwater.topics import Topic, check_topic_name
 from headwater.topology import nodes as n
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from headwater.dsl.graph import Graph
     from headwater.dsl.grouped import GroupedStream
     from headwater.dsl.tables import Table
-    from headwater.topics import Topic
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -305,7 +304,7 @@ class Stream(Joinable[K, V]):
             topic: The topic. One that does not exist is created, and remembers these serdes.
             name: Stable name of the sink.
         """
-        target = check_topic_name(topic if isinstance(topic, str) else topic.name)
+        target = topic.name if isinstance(topic, Topic) else check_topic_name(topic)
         self._next(n.Sink, name, "KSTREAM-SINK-", topic=target)
 
     # --- towards tables ---------------------------------------------------------------------------------------------
