@@ -245,7 +245,7 @@ def _folded(name: str, expr: pl.Expr, dtypes: dict[str, Any], dtype: Any) -> Fol
     if len(parts) != 1:
         return None
     argument = parts[0]
-    kind = next((kind for kind, rebuild in _FOLDS if bare.meta.eq(rebuild(argument))), None)
+    kind: Kind | None = next((kind for kind, rebuild in _FOLDS if bare.meta.eq(rebuild(argument))), None)
     if kind is None:
         return None
     filtered = _filtered(argument)

@@ -130,7 +130,7 @@ fn a_log_cut_anywhere_below_its_mark_says_what_is_missing() {
 #[test]
 fn a_tail_that_was_never_acknowledged_is_cut_with_a_warning() {
     let files = log(false);
-    let path = files.keys().filter(|path| path.ends_with(".log")).next_back().unwrap().clone();
+    let path = files.keys().rfind(|path| path.ends_with(".log")).unwrap().clone();
     let whole = files[&path].clone();
     let more = workload::batch(records(), 4, Codec::None);
     let old = whole[..80.min(whole.len())].to_vec();
