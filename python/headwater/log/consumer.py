@@ -186,7 +186,7 @@ class Consumer(Generic[K, V]):
                 if left <= 0:
                     return
                 # Only the waiting leaves this thread; the consumer itself stays on it.
-                await loop.run_in_executor(None, self._core.wait, self._awaited(), left)
+                await loop.run_in_executor(None, self._core.wait, self._awaited(), left, self._is_read_committed)
             epoch = self._epoch
             for start in range(0, len(batch), _CHUNK):
                 for record in batch[start : start + _CHUNK]:
@@ -239,7 +239,7 @@ class Consumer(Generic[K, V]):
             left = _WAIT_SLICE if deadline is None else min(_WAIT_SLICE, deadline - time.monotonic())
             if left <= 0:
                 return None
-            self._core.wait(self._awaited(), left)
+            self._core.wait(self._awaited(), left, self._is_read_committed)
 
     def _keep_up(self) -> None:
         """In the middle of a batch: show the group a sign of life and commit if it is time to."""

@@ -246,6 +246,11 @@ impl Broker {
         self.inner.growth.wait(seen, timeout)
     }
 
+    /// Wakes everybody who is in [`wait_for_growth`](Self::wait_for_growth), as if something had grown.
+    pub fn wake(&self) {
+        self.inner.growth.announce();
+    }
+
     /// Makes everything written so far durable.
     pub fn sync(&self) -> Result<()> {
         self.topics().iter().flat_map(|topic| &topic.partitions).try_for_each(|partition| partition.sync())

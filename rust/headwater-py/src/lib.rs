@@ -12,7 +12,6 @@ mod partitioner;
 mod producer;
 mod rows;
 mod sender;
-mod signal;
 mod task;
 mod untracked;
 mod wal;

@@ -11,7 +11,6 @@ use pyo3::types::{PyBytes, PyList};
 use crate::clock::{now, seconds};
 use crate::errors::{ClosedError, CorruptLogError, Failure, UnknownTopicError, at};
 use crate::gate::Gate;
-use crate::signal::Signal;
 use crate::wal::Settings;
 
 /// Counts the forks behind this process: what was opened before one has lost its threads and locks.
@@ -73,7 +72,6 @@ impl Liveness {
 #[pyclass(frozen, module = "headwater._core")]
 pub(crate) struct Log {
     pub(crate) broker: Arc<Broker>,
-    pub(crate) signal: Arc<Signal>,
     pub(crate) liveness: Arc<Liveness>,
     /// Changes whenever a topic is made, changed or deleted: producers look topics up again.
     pub(crate) epoch: Arc<AtomicU64>,
@@ -100,7 +98,7 @@ impl Log {
 
     fn changed(&self) {
         self.epoch.fetch_add(1, Ordering::Relaxed);
-        self.signal.raise();
+        self.broker.wake();
     }
 }
 
@@ -125,13 +123,7 @@ impl Log {
             path.as_deref().map_or_else(|| "the broker in memory".into(), |path| format!("the broker at {path}"));
         let (broker, warnings) =
             py.enter(|| crate::wal::open(path.as_deref(), durability, mode).map_err(Failure::from))?;
-        Ok(Self {
-            broker,
-            signal: Arc::default(),
-            liveness: Arc::new(Liveness::new(what)),
-            epoch: Arc::default(),
-            warnings,
-        })
+        Ok(Self { broker, liveness: Arc::new(Liveness::new(what)), epoch: Arc::default(), warnings })
     }
 
     /// What recovery found and did, a sentence each.
@@ -246,30 +238,28 @@ impl Log {
         ))
     }
 
-    /// Waits until one of the partitions has a record at or after its offset, `notify` is called, or the time is up.
-    fn wait(&self, py: Python<'_>, places: Vec<Place>, timeout: f64) -> PyResult<bool> {
-        let seen = self.signal.count();
+    /// Waits until one of the partitions shows a record at or after its offset, any other grows, `notify` is called, or the
+    /// time is up; true unless it is up.
+    #[pyo3(signature = (places, timeout, is_read_committed=false))]
+    fn wait(&self, py: Python<'_>, places: Vec<Place>, timeout: f64, is_read_committed: bool) -> PyResult<bool> {
+        let seen = self.broker.growth();
         let mut logs = Vec::with_capacity(places.len());
         for (topic, partition, offset) in places {
             logs.push((self.partition(py, &topic, partition)?, offset));
         }
-        let is_there = || logs.iter().any(|(log, offset)| crate::wal::watermarks(log).2 > *offset);
-        if is_there() {
+        let end = |log: &Partition| if is_read_committed { log.last_stable_offset() } else { log.high_watermark() };
+        if logs.iter().any(|(log, offset)| end(log) > *offset) {
             return Ok(true);
         }
         let deadline = now() + seconds(timeout);
-        let found = py.wait(Some(deadline), |slice| {
-            // Whoever appends beside this module's producers raises no signal: look by ourselves now and then.
-            let is_raised = self.signal.wait(seen, slice.min(POLL));
-            (is_raised || is_there()).then_some(())
-        })?;
+        let found = py.wait(Some(deadline), |slice| (self.broker.wait_for_growth(seen, slice) > seen).then_some(()))?;
         Ok(found.is_some())
     }
 
     /// Wakes everybody who is in `wait`.
     pub(crate) fn notify(&self) {
         if !self.liveness.is_forked() {
-            self.signal.raise();
+            self.broker.wake();
         }
     }
 
@@ -306,7 +296,6 @@ impl Log {
         if self.liveness.is_forked() || !self.liveness.close() {
             return Ok(());
         }
-        self.signal.raise();
         py.enter(|| self.broker.close().map_err(Failure::from))
     }
 
@@ -314,9 +303,6 @@ impl Log {
         format!("<Log: {}>", self.liveness.what)
     }
 }
-
-/// How often `wait` looks for records that were appended without a signal.
-const POLL: std::time::Duration = std::time::Duration::from_millis(2);
 
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Log>()?;

@@ -377,7 +377,7 @@ impl Producer {
             codec: crate::wal::codec(compression),
             buffer_memory,
         };
-        let sender = Sender::start(settings, Arc::clone(&log.signal)).map_err(|error| {
+        let sender = Sender::start(settings).map_err(|error| {
             crate::errors::StorageError::new_err(format!("cannot start the sender's thread: {error}"))
         })?;
         Ok(Self {

@@ -22,7 +22,6 @@ use headwater_record::{BatchBuilder, Codec};
 use parking_lot::{Condvar, Mutex};
 
 use crate::clock::now;
-use crate::signal::Signal;
 
 /// Bytes appended between two syncs at most, so that a sync's wait stays bounded.
 const ROUND_BYTES: usize = 8 << 20;
@@ -130,19 +129,17 @@ pub(crate) struct Sender {
     work: Condvar,
     progress: Condvar,
     buffered: AtomicUsize,
-    signal: Arc<Signal>,
 }
 
 impl Sender {
     /// Starts the thread; it ends after `close`.
-    pub(crate) fn start(settings: Settings, signal: Arc<Signal>) -> std::io::Result<Arc<Self>> {
+    pub(crate) fn start(settings: Settings) -> std::io::Result<Arc<Self>> {
         let sender = Arc::new(Self {
             settings,
             queue: Mutex::default(),
             work: Condvar::new(),
             progress: Condvar::new(),
             buffered: AtomicUsize::new(0),
-            signal,
         });
         let worker = Arc::clone(&sender);
         std::thread::Builder::new().name("headwater-sender".into()).spawn(move || worker.run())?;
@@ -361,8 +358,6 @@ impl Sender {
         queue.failure = queue.failure.take().or(failure);
         self.buffered.fetch_sub(bytes, Ordering::Relaxed);
         self.progress.notify_all();
-        drop(queue);
-        self.signal.raise();
     }
 }
 
