@@ -85,11 +85,11 @@ proptest! {
             bytes[57..60].fill(0);
             bytes[23..26].fill(0);
         }
-        if let Ok((batch, _)) = Batch::split(&bytes.into()) {
-            if let Ok(records) = batch.records_within(1 << 16) {
-                prop_assert!(records.iter().count() <= batch.header.records_count as usize + 1);
-                let _ = records.control_type();
-            }
+        if let Ok((batch, _)) = Batch::split(&bytes.into())
+            && let Ok(records) = batch.records_within(1 << 16)
+        {
+            prop_assert!(records.iter().count() <= batch.header.records_count as usize + 1);
+            let _ = records.control_type();
         }
     }
 }
