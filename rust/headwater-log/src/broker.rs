@@ -27,6 +27,8 @@ const TOPICS: &str = "headwater.json";
 const LOCK: &str = ".lock";
 /// What this version writes and understands.
 const FORMAT: u64 = 1;
+/// How often retention is looked at.
+const RETENTION_CHECK: Duration = Duration::from_secs(30);
 
 /// What a broker may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,6 +74,7 @@ struct Inner {
     warnings: Vec<String>,
     growth: Arc<Growth>,
     is_syncer_running: AtomicBool,
+    is_janitor_running: AtomicBool,
     is_closed: AtomicBool,
     lock: Mutex<Option<LockGuard>>,
 }
@@ -129,6 +132,7 @@ impl Broker {
             warnings,
             growth,
             is_syncer_running: AtomicBool::new(false),
+            is_janitor_running: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             lock: Mutex::new(lock),
         });
@@ -136,7 +140,7 @@ impl Broker {
             if has_changed {
                 inner.write_topics()?;
             }
-            ensure_syncer(&inner);
+            ensure_threads(&inner);
         }
         Ok(Self { inner })
     }
@@ -159,7 +163,7 @@ impl Broker {
         inner.check_writable()?;
         let _changing = inner.changes.lock();
         let topic = inner.create_topic(name, partitions, config)?;
-        ensure_syncer(inner);
+        ensure_threads(inner);
         Ok(topic)
     }
 
@@ -231,6 +235,13 @@ impl Broker {
             let topic = self.inner.create_topic(OFFSETS_TOPIC, 1, TopicConfig::new(settings)?)?;
             Ok(topic.partitions.clone())
         })
+    }
+
+    /// Forgets what the topics' retention settings no longer keep. A thread does it every half minute where such settings
+    /// are; this is for who cannot wait.
+    pub fn apply_retention(&self) -> Result<()> {
+        self.inner.check_writable()?;
+        self.inner.apply_retention()
     }
 
     /// How often some partition's readers have come to see more: for [`wait_for_growth`](Self::wait_for_growth).
@@ -321,6 +332,15 @@ impl Inner {
             self.topics.write().remove(name);
         })?;
         Ok(topic)
+    }
+
+    fn apply_retention(&self) -> Result<()> {
+        let now = self.options.clock.now_ms();
+        let topics: Vec<Arc<Topic>> = self.topics.read().values().cloned().collect();
+        topics
+            .iter()
+            .flat_map(|topic| &topic.partitions)
+            .try_for_each(|partition| partition.apply_retention(now).map(drop))
     }
 
     fn write_topics(&self) -> Result<()> {
@@ -451,19 +471,37 @@ fn find_foreign(
     Ok(adopted)
 }
 
-/// Starts the thread that syncs partitions of durability `interval:MS`, once there is one.
-fn ensure_syncer(inner: &Arc<Inner>) {
-    if shortest_interval(inner).is_none() || inner.is_syncer_running.swap(true, Ordering::AcqRel) {
-        return;
-    }
+/// Starts the threads that the topics' settings ask for, once each.
+fn ensure_threads(inner: &Arc<Inner>) {
     let weak = Arc::downgrade(inner);
+    if shortest_interval(inner).is_some() && !inner.is_syncer_running.swap(true, Ordering::AcqRel) {
+        start("headwater-syncer", weak.clone(), |inner| {
+            sync_dirty(inner);
+            shortest_interval(inner).unwrap_or(RETENTION_CHECK)
+        });
+    }
+    let has_retention =
+        |topic: &Arc<Topic>| topic.config.retention_ms().is_some() || topic.config.retention_bytes().is_some();
+    if inner.topics.read().values().any(has_retention) && !inner.is_janitor_running.swap(true, Ordering::AcqRel) {
+        start("headwater-janitor", weak, |inner| {
+            // What fails is tried again; a partition that cannot be written says so to whoever appends.
+            let _ = inner.apply_retention();
+            RETENTION_CHECK
+        });
+    }
+}
+
+/// Runs `round` again and again, sleeping as long as it says, until the broker is gone.
+fn start(name: &str, weak: Weak<Inner>, round: impl Fn(&Inner) -> Duration + Send + 'static) {
     let run = move || {
-        while let Some(period) = sync_dirty(&weak) {
-            std::thread::sleep(period);
+        while let Some(inner) = weak.upgrade().filter(|inner| !inner.is_closed.load(Ordering::Acquire)) {
+            let pause = round(&inner);
+            drop(inner);
+            std::thread::sleep(pause);
         }
     };
-    // Without the thread the mode would promise what nobody does; spawning fails only when the machine has no threads left.
-    std::thread::Builder::new().name("headwater-syncer".into()).spawn(run).expect("a thread for the syncer");
+    // Without the thread a setting would promise what nobody does; spawning fails only when the machine has none left.
+    std::thread::Builder::new().name(name.into()).spawn(run).expect("a thread for the log");
 }
 
 fn shortest_interval(inner: &Inner) -> Option<Duration> {
@@ -476,9 +514,8 @@ fn shortest_interval(inner: &Inner) -> Option<Duration> {
     of_topics.chain([inner.options.durability]).filter_map(interval).min()
 }
 
-/// Syncs every partition that asks for it; returns how long to sleep, or None when the broker is gone.
-fn sync_dirty(weak: &Weak<Inner>) -> Option<Duration> {
-    let inner = weak.upgrade().filter(|inner| !inner.is_closed.load(Ordering::Acquire))?;
+/// Syncs every partition that asks for it.
+fn sync_dirty(inner: &Inner) {
     let topics: Vec<Arc<Topic>> = inner.topics.read().values().cloned().collect();
     for partition in topics.iter().flat_map(|topic| &topic.partitions) {
         if matches!(partition.durability(), Durability::Interval(_)) && partition.is_dirty() {
@@ -486,5 +523,4 @@ fn sync_dirty(weak: &Weak<Inner>) -> Option<Duration> {
             let _ = partition.sync();
         }
     }
-    Some(shortest_interval(&inner).unwrap_or(Duration::from_secs(1)))
 }

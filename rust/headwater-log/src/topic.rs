@@ -100,6 +100,21 @@ impl TopicConfig {
         self.settings.get("cleanup.policy").is_some_and(|policy| policy.split(',').any(|part| part.trim() == "compact"))
     }
 
+    /// Whether old segments may be deleted.
+    pub(crate) fn is_deleting(&self) -> bool {
+        self.settings.get("cleanup.policy").is_none_or(|policy| policy.split(',').any(|part| part.trim() == "delete"))
+    }
+
+    /// How long records are kept; None is for ever, which is the default here.
+    pub(crate) fn retention_ms(&self) -> Option<i64> {
+        self.settings.get("retention.ms").and_then(|text| text.parse().ok()).filter(|age| *age >= 0)
+    }
+
+    /// How many bytes of a partition are kept; None is all, the default.
+    pub(crate) fn retention_bytes(&self) -> Option<u64> {
+        self.settings.get("retention.bytes").and_then(|text| text.parse().ok())
+    }
+
     pub(crate) fn is_log_append_time(&self) -> bool {
         self.settings.get("message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime")
     }

@@ -8,7 +8,8 @@
 //! 2. A batch is visible in full or not at all: a segment's `size` is raised after the write.
 //! 3. After a failed sync nothing more is acknowledged (the partition is poisoned): what the disk holds is unknown.
 //!
-//! Group commit: whoever needs a sync and finds none under way does it for everybody who has appended by then.
+//! Group commit: whoever needs a sync and finds none under way does it for everybody who has appended by then. An append that
+//! finds [`UNSYNCED_MAX`] bytes waiting syncs first.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -26,7 +27,11 @@ use crate::topic::{Durability, TopicConfig};
 use crate::transactions::Transactions;
 use crate::{Clock, Error, Result};
 
+/// Bytes behind one sync, at most, with durability `fsync`: it bounds what an acknowledgement waits for.
+const UNSYNCED_MAX: u64 = 8 << 20;
+
 mod reading;
+mod retention;
 
 /// What a reader wants to see of transactions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,6 +98,7 @@ pub struct Partition {
     log_start: AtomicU64,
     next_offset: AtomicU64,
     durable: AtomicU64,
+    unsynced_bytes: AtomicU64,
     transactions: RwLock<Transactions>,
     /// Up to where the log is durable, for whoever recovers it; None if it is only read.
     mark: Option<Mark>,
@@ -176,6 +182,7 @@ impl Partition {
             log_start: AtomicU64::new(checkpoint.log_start_offset),
             next_offset: AtomicU64::new(next_offset),
             durable: AtomicU64::new(if is_clean || !is_writable { durable } else { 0 }),
+            unsynced_bytes: AtomicU64::new(0),
             transactions: RwLock::new(transactions),
             mark,
             growth,
@@ -186,6 +193,7 @@ impl Partition {
         };
         if is_writable && !is_clean {
             partition.sync_found()?;
+            partition.finish_deletion()?;
         }
         Ok((partition, warnings))
     }
@@ -278,6 +286,15 @@ impl Partition {
         Ok(())
     }
 
+    fn check_writable(&self) -> Result<()> {
+        if self.is_writable {
+            return Ok(());
+        }
+        Err(Error::Invalid {
+            message: format!("expected a log opened for writing, got mode=\"r\" - at {}", self.path()),
+        })
+    }
+
     // --- writing ------------------------------------------------------------------------------------------------------
 
     /// Appends whole batches, rewriting their base offsets. Written when it returns, durable after `wait_durable`.
@@ -286,11 +303,12 @@ impl Partition {
     /// `Invalid` for bytes that are no good batches; `Io` if the write fails: nothing was appended then.
     pub fn append(&self, mut batches: Vec<u8>) -> Result<Appended> {
         let headers = self.check_batches(&batches)?;
+        if self.durability == Durability::Fsync && self.unsynced_bytes.load(Ordering::Relaxed) >= UNSYNCED_MAX {
+            self.sync()?; // so that nobody ever waits for more than that
+        }
         let mut writer = self.writer.lock();
         self.check_open()?;
-        if !self.is_writable {
-            return Err(Error::Invalid { message: format!("expected a log opened for writing - at {}", self.path()) });
-        }
+        self.check_writable()?;
         if writer.is_marked_clean {
             self.checkpoint(None)?;
             writer.is_marked_clean = false;
@@ -325,6 +343,7 @@ impl Partition {
             }
             at += header.size_bytes as u64;
         }
+        self.unsynced_bytes.fetch_add(batches.len() as u64, Ordering::Relaxed);
         segment.next_offset.store(next_offset, Ordering::Release);
         segment.size.store(at, Ordering::Release);
         if writer.unsynced.last().is_none_or(|last| !Arc::ptr_eq(last, &segment)) {
@@ -455,6 +474,7 @@ impl Partition {
     fn sync_once(&self) -> Result<u64> {
         let (segments, target) = {
             let mut writer = self.writer.lock();
+            self.unsynced_bytes.store(0, Ordering::Relaxed);
             (std::mem::take(&mut writer.unsynced), self.next_offset())
         };
         for segment in segments {

@@ -34,19 +34,24 @@ impl Partition {
         let segments = self.segments.read().clone();
         let first = segments.partition_point(|segment| segment.base_offset <= offset).saturating_sub(1);
         if let Some((_, next_offset)) = self.missing.iter().find(|(first, next)| (*first..*next).contains(&offset)) {
-            let segment = &segments[first];
-            let position = segment.size.load(Ordering::Relaxed);
-            let what = "no file that holds them".to_owned();
-            let damage = Damage { position, end: position, first_offset: offset, next_offset: *next_offset, what };
-            return Err(self.corrupt(segment, offset, &damage));
+            return Err(self.ends_early(&segments[first], offset, *next_offset));
         }
         for segment in &segments[first..] {
             if fetched.next_offset >= limit || !fetched.batches.is_empty() {
                 break;
             }
+            if fetched.next_offset < segment.base_offset && !self.has_gaps {
+                break;
+            }
             // Compaction leaves no batch at the end of some segments.
             fetched.next_offset = fetched.next_offset.max(segment.base_offset.min(limit));
             self.read_segment(segment, limit, max_bytes, isolation, &mut fetched)?;
+        }
+        if fetched.next_offset == offset && offset < limit {
+            if !self.has_gaps {
+                return Err(self.ends_early(&segments[first], offset, limit));
+            }
+            fetched.next_offset = limit;
         }
         Ok(fetched)
     }
@@ -114,6 +119,13 @@ impl Partition {
             return Ok(());
         }
         Err(format!("a batch of offset {} where {} comes next", header.base_offset, next.at_least()))
+    }
+
+    /// A segment that does not hold what it should.
+    fn ends_early(&self, segment: &Segment, offset: u64, next_offset: u64) -> Error {
+        let position = segment.size.load(Ordering::Relaxed);
+        let what = "no file that holds them".to_owned();
+        self.corrupt(segment, offset, &Damage { position, end: position, first_offset: offset, next_offset, what })
     }
 
     fn corrupt(&self, segment: &Segment, offset: u64, damage: &Damage) -> Error {

@@ -1,0 +1,119 @@
+//! The oldest records are forgotten when they should be, and nothing else ever is.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+#[path = "support/workload.rs"]
+mod workload;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use headwater_log::storage::{Crash, FaultyStorage, MemoryStorage, Storage};
+use headwater_log::{Broker, Clock, Isolation, Kind, Options, Partition};
+use headwater_record::Codec;
+
+fn fill(broker: &Broker, more: &[(&str, &str)]) -> Arc<Partition> {
+    let settings = workload::settings(&[&[("segment.bytes", "1024")], more].concat());
+    let partition = Arc::clone(&broker.create_topic("t", 1, settings).unwrap().partitions[0]);
+    for first in (0..60).step_by(5) {
+        partition.append(workload::batch(first, 5, Codec::None)).unwrap();
+    }
+    partition.sync().unwrap();
+    partition
+}
+
+fn logs(storage: &MemoryStorage) -> usize {
+    storage.contents().keys().filter(|path| path.starts_with("t-0/") && path.ends_with(".log")).count()
+}
+
+#[test]
+fn records_below_an_offset_are_forgotten_for_good() {
+    let storage = Arc::new(MemoryStorage::default());
+    let broker = workload::open(&storage).unwrap();
+    let partition = fill(&broker, &[]);
+    let before = logs(&storage);
+    assert_eq!(partition.delete_records(33).unwrap(), 33);
+    assert_eq!(partition.delete_records(10).unwrap(), 33);
+    assert_eq!(partition.delete_records(61).unwrap_err().kind(), Kind::OutOfRange);
+    assert!(logs(&storage) < before);
+    for is_closed in [false, true, true] {
+        if is_closed {
+            broker.close().unwrap();
+        }
+        let image = MemoryStorage::default();
+        storage.contents().into_iter().for_each(|(path, bytes)| image.put(&path, bytes));
+        let again = workload::open(&Arc::new(image)).unwrap();
+        assert!(again.warnings().is_empty(), "{:?}", again.warnings());
+        let partition = again.partition("t", 0).unwrap();
+        assert_eq!((partition.log_start_offset(), partition.next_offset()), (33, 60));
+        assert_eq!(partition.read(32, 100, Isolation::Uncommitted).unwrap_err().kind(), Kind::OutOfRange);
+        let records = workload::read_all(&partition);
+        assert!(records.iter().zip(33..60).all(|(record, number)| *record == workload::value(number).into_bytes()));
+        assert_eq!(partition.offset_for_timestamp(0).unwrap(), Some((33, 330)));
+    }
+}
+
+#[test]
+fn a_crash_in_a_deletion_deletes_or_does_not() {
+    for operation in 1.. {
+        let storage = Arc::new(FaultyStorage::starting_from(MemoryStorage::default(), None));
+        let broker = workload::open(&storage).unwrap();
+        drop(fill(&broker, &[]));
+        broker.close().unwrap();
+        let image = storage.after_crash(Crash::KeepsAll);
+        let storage = Arc::new(FaultyStorage::starting_from(image, Some(operation)));
+        let is_over = (|| {
+            let broker = workload::open(&storage)?;
+            broker.partition("t", 0)?.delete_records(40)?;
+            broker.close()
+        })()
+        .is_ok();
+        for crash in [Crash::LosesAll, Crash::KeepsAll] {
+            let image = Arc::new(storage.after_crash(crash));
+            let broker = workload::open(&image).unwrap();
+            assert!(broker.warnings().is_empty(), "operation {operation}: {:?}", broker.warnings());
+            let partition = broker.partition("t", 0).unwrap();
+            let start = partition.log_start_offset();
+            assert!(start == 40 || (start == 0 && !is_over), "operation {operation} {crash:?}: {start}");
+            assert_eq!(workload::read_all(&partition).len() as u64, 60 - start);
+        }
+        if is_over {
+            break;
+        }
+    }
+}
+
+#[derive(Debug)]
+struct At(AtomicI64);
+
+impl Clock for At {
+    fn now_ms(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[test]
+fn age_and_size_say_what_is_kept_and_the_default_is_everything() {
+    for (settings, is_something_gone) in [
+        (&[][..], false),
+        (&[("retention.ms", "100")], true),
+        (&[("retention.ms", "-1"), ("retention.bytes", "-1")], false),
+        (&[("retention.bytes", "2000")], true),
+        (&[("retention.ms", "100"), ("cleanup.policy", "compact")], false),
+    ] {
+        let clock = Arc::new(At(AtomicI64::new(0)));
+        let options = Options { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Options::default() };
+        let broker = Broker::open(Arc::new(MemoryStorage::default()) as Arc<dyn Storage>, options).unwrap();
+        let partition = fill(&broker, settings);
+        clock.0.store(500, Ordering::Relaxed);
+        broker.apply_retention().unwrap();
+        let start = partition.log_start_offset();
+        assert_eq!(start > 0, is_something_gone, "{settings:?}: {start}");
+        assert_eq!(workload::read_all(&partition).len() as u64, 60 - start);
+        if settings == [("retention.ms", "100")] {
+            assert!(start <= 40, "record 40 is of time 400: {start}");
+        }
+        if settings == [("retention.bytes", "2000")] {
+            assert!(partition.size_bytes() <= 2_000 + 1_024);
+        }
+    }
+}
