@@ -10,9 +10,9 @@ Every frame of values has one hidden column, which tells tombstones from values 
 
 from headwater.frames.aggregations import AggPlan, Buffered, Fold, agg_plan, aggregated_serde
 from headwater.frames.columns import key, offset, partition, timestamp, value
-from headwater.frames.decoding import decode_frame
-from headwater.frames.encoding import encode_json
-from headwater.frames.row_wise import check_columns, check_row_wise, root_names
+from headwater.frames.decoding import decode_frame, key_series
+from headwater.frames.encoding import encode_json, set_arguments, set_json
+from headwater.frames.row_wise import check_columns, check_row_wise, needed_columns, root_names
 from headwater.frames.schema import ValueSchema
 from headwater.frames.stages import combine, combined_serde, filter_mask, select, selected_serde
 from headwater.frames.topics import entries_frame, read_frame, to_records
@@ -33,12 +33,16 @@ __all__ = [
     "entries_frame",
     "filter_mask",
     "key",
+    "key_series",
+    "needed_columns",
     "offset",
     "partition",
     "read_frame",
     "root_names",
     "select",
     "selected_serde",
+    "set_arguments",
+    "set_json",
     "timestamp",
     "to_records",
     "value",

@@ -2,21 +2,25 @@
 
 Only the wanted fields are decoded and checked; msgspec reads them through a type that has just these fields, so that an
 unread field is skipped whoever decodes. A row without a value is null in every column and false in the hidden one.
+
+JSON objects go through the Rust projection where all wanted fields are plain (int, float, str, bool, or None); the rows
+that it is unsure of, and all other values, go through msgspec.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import polars as pl
 
+from headwater._core import Columns, JsonProjector, Rows
 from headwater.errors import SerdeError
 from headwater.frames.columns import KEY, OFFSET, PARTITION, PRESENT, SCALAR, TIMESTAMP, VALUE
 from headwater.frames.schema import Column, ValueSchema
-from headwater.serdes import Serde
+from headwater.serdes import Serde, SessionWindowedSerde, WindowedSerde
 
 Bad = dict[int, Exception]
 Parts = Mapping[str, Callable[[], Any]]
@@ -24,38 +28,121 @@ Parts = Mapping[str, Callable[[], Any]]
 
 def decode_frame(
     serde: Serde[Any],
-    datas: list[bytes | None],
+    datas: list[bytes | None] | Rows,
     fields: Collection[str] | None = None,
     *,
+    part: Literal["value", "old", "other"] = "value",
     parts: Parts | None = None,
+    also: Collection[str] = (),
 ) -> tuple[pl.DataFrame, Bad]:
     """Decode values into columns.
 
     Args:
         serde: Serde of the values.
-        datas: The values' bytes, None for tombstones.
+        datas: The values' bytes, None for tombstones; or the rows of a batch, which is faster.
         fields: Names of the columns that are needed, those of the record's own parts among them; None: all of the
             value's.
+        part: Which bytes of a batch's rows.
         parts: For the record's parts by column name (``hw.key`` ...), what makes their column.
+        also: Parts that are needed besides `fields`.
 
     Returns:
         A frame of one row a value, and the errors of the rows that did not decode (all null in the frame).
     """
     schema = ValueSchema.of(serde)
     bad: Bad = {}
-    needs_whole = fields is not None and VALUE in fields
+    wanted = {*(fields or ()), *also}
+    needs_whole = VALUE in wanted
     columns = schema.pick(None if needs_whole else fields)
-    made, present = _columns(schema, columns, datas, bad)
-    series = [pl.Series(PRESENT, present, dtype=pl.Boolean), *made]
-    for name in sorted(((fields and set(fields)) or set()) & (parts or {}).keys()):
-        assert parts is not None
-        series.append(_part(name, parts[name]()))
-    frame = pl.DataFrame(series)
+    projector = schema.remembered(
+        ("projector", *(column.name for column in columns)), lambda: _projector(schema, columns)
+    )
+    if projector is None:
+        frame = _decoded(schema, columns, _listed(datas, part), bad)
+    else:
+        frame = _projected(projector, schema, columns, datas, part, bad)
+    own = sorted(wanted & (parts or {}).keys())
+    if own and parts is not None:
+        frame = frame.with_columns([_part(name, parts[name]()) for name in own])
     if needs_whole:
         whole = [pl.col(column.name) for column in columns if column.dtype is not None]
-        is_object = schema.is_object
-        frame = frame.with_columns((pl.struct(whole) if is_object else pl.col(SCALAR)).alias(VALUE))
+        made = pl.struct(whole) if schema.is_object else pl.col(SCALAR)
+        frame = frame.with_columns(pl.when(PRESENT).then(made).alias(VALUE))
     return frame, bad
+
+
+def _listed(datas: list[bytes | None] | Rows, part: str) -> list[bytes | None]:
+    if isinstance(datas, list):
+        return datas
+    found: list[bytes | None] = {"value": datas.values, "old": datas.olds, "other": datas.others}[part]()
+    return found
+
+
+def _decoded(schema: ValueSchema, columns: tuple[Column, ...], datas: list[bytes | None], bad: Bad) -> pl.DataFrame:
+    made, present = _columns(schema, columns, datas, bad)
+    return pl.DataFrame([pl.Series(PRESENT, present, dtype=pl.Boolean), *made])
+
+
+# --- the Rust projection ------------------------------------------------------------------------------------------------
+
+_PLAIN: tuple[tuple[msgspec.inspect.Type, str], ...] = (
+    (msgspec.inspect.IntType(), "int"),
+    (msgspec.inspect.FloatType(), "float"),
+    (msgspec.inspect.StrType(), "str"),
+    (msgspec.inspect.BoolType(), "bool"),
+)
+
+
+def _projector(schema: ValueSchema, columns: tuple[Column, ...]) -> JsonProjector | None:
+    """What takes these fields out of JSON objects, or None if it does not know all of their types."""
+    if not schema.is_open or getattr(schema.serde, "format", None) != "json" or not columns:
+        return None
+    fields = []
+    for column in columns:
+        assert column.field is not None
+        kind, is_nullable = _plain_kind(column.field.type)
+        if kind is None:
+            return None
+        # A default other than None is the decoder's business.
+        is_default_none = column.field.default is None
+        is_absent_null = is_default_none or (
+            column.field.default is msgspec.NODEFAULT and column.field.default_factory is msgspec.NODEFAULT
+        )
+        is_optional = not column.field.required and is_absent_null
+        fields.append((column.encoded, kind, is_nullable, is_optional, column.name))
+    return JsonProjector(fields, PRESENT)
+
+
+def _plain_kind(info: msgspec.inspect.Type) -> tuple[str | None, bool]:
+    is_nullable = False
+    if isinstance(info, msgspec.inspect.UnionType) and len(info.types) == 2 and info.includes_none:
+        is_nullable = True
+        info = next(part for part in info.types if not isinstance(part, msgspec.inspect.NoneType))
+    return next((kind for plain, kind in _PLAIN if info == plain), None), is_nullable
+
+
+def _projected(
+    projector: JsonProjector,
+    schema: ValueSchema,
+    columns: tuple[Column, ...],
+    datas: list[bytes | None] | Rows,
+    part: Literal["value", "old", "other"],
+    bad: Bad,
+) -> pl.DataFrame:
+    found: tuple[Columns, list[int]]
+    found = projector.project(datas) if isinstance(datas, list) else projector.project_rows(datas, part)
+    known, unsure = found
+    frame = pl.DataFrame(known)
+    if not unsure:
+        return frame
+    listed = _listed(datas, part)
+    misfits: Bad = {}
+    decoded = _decoded(schema, columns, [listed[index] for index in unsure], misfits)
+    bad.update((unsure[index], error) for index, error in misfits.items())
+    places = list(range(frame.height))
+    for place, index in enumerate(unsure, frame.height):
+        places[index] = place
+    return pl.concat([frame, decoded.select(frame.columns)])[places]
 
 
 def _part(name: str, entries: Any) -> pl.Series:
@@ -65,7 +152,7 @@ def _part(name: str, entries: Any) -> pl.Series:
     return entries.alias(name) if isinstance(entries, pl.Series) else pl.Series(name, entries, dtype=dtypes.get(name))
 
 
-def scalar_series(serde: Serde[Any], datas: list[bytes | None], name: str = KEY) -> pl.Series:
+def key_series(serde: Serde[Any], datas: list[bytes | None], name: str = KEY) -> pl.Series:
     """Keys (or scalar values) as one column; objects are structs.
 
     Args:
@@ -73,6 +160,8 @@ def scalar_series(serde: Serde[Any], datas: list[bytes | None], name: str = KEY)
         datas: Their bytes.
         name: Name of the column.
     """
+    if isinstance(serde, (WindowedSerde, SessionWindowedSerde)):
+        return _windowed_series(serde, datas, name)
     frame, bad = decode_frame(serde, datas, {VALUE} if ValueSchema.of(serde).is_object else None)
     for error in bad.values():
         raise error
@@ -82,6 +171,22 @@ def scalar_series(serde: Serde[Any], datas: list[bytes | None], name: str = KEY)
         return frame[SCALAR].alias(name)
     return pl.Series(name, [None if data is None else msgspec.json.encode(serde.deserialize(data)).decode() for data in datas],
                      dtype=pl.String)  # fmt: skip
+
+
+def _windowed_series(
+    serde: WindowedSerde[Any] | SessionWindowedSerde[Any], datas: list[bytes | None], name: str
+) -> pl.Series:
+    windows = serde.deserialize_many(datas)
+    inner: Serde[Any] = serde.inner
+    keys = key_series(
+        inner, inner.serialize_many([None if window is None else window.key for window in windows]), "key"
+    )
+    bounds = [
+        pl.Series(bound, [None if window is None else getattr(window, bound) for window in windows], dtype=pl.Int64)
+        for bound in ("start", "end")
+    ]
+    is_known = pl.Series([window is not None for window in windows], dtype=pl.Boolean)
+    return pl.DataFrame([keys, *bounds]).select(pl.when(is_known).then(pl.struct(pl.all())).alias(name)).to_series()
 
 
 def _columns(
@@ -118,16 +223,8 @@ def _decode(deserialize_many: Callable[[list[Any]], list[Any]], datas: Sequence[
 
 def _reader(schema: ValueSchema, columns: tuple[Column, ...]) -> tuple[Callable[[list[Any]], list[Any]], bool]:
     """What decodes just these columns, and whether it makes dicts."""
-    info = schema.info
     serde = getattr(schema.serde, "resolved", None) or schema.serde
-    narrows = (
-        schema.is_object
-        and len(columns) < len(schema.columns)
-        and hasattr(serde, "format")
-        and not getattr(info, "array_like", False)
-        and getattr(info, "tag", None) is None
-        and isinstance(info, (msgspec.inspect.StructType, msgspec.inspect.DataclassType, msgspec.inspect.TypedDictType))
-    )
+    narrows = schema.is_object and len(columns) < len(schema.columns) and hasattr(serde, "format") and schema.is_open
     if not narrows:
         return serde.deserialize_many, schema.is_mapping
     form: Any = type(serde)

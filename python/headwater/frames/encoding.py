@@ -1,4 +1,7 @@
-"""Frames as values: one JSON object a row, exactly as msgspec prints the same dict."""
+"""Frames as values: one JSON object a row, exactly as msgspec prints the same dict.
+
+Numbers, texts, booleans and times are printed by Rust; a frame with a column of another type by msgspec.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from headwater._core import Rows, encode_objects, set_argument_columns, set_objects
 from headwater.frames.columns import HIDDEN, PRESENT
 
 _encode = msgspec.json.Encoder().encode
@@ -23,16 +27,51 @@ def encode_json(frame: pl.DataFrame, names: Mapping[str, str] | None = None) -> 
     Returns:
         One JSON object a row; None for the rows without a value.
     """
-    visible = [name for name in frame.columns if name not in HIDDEN]
+    visible, keys = _visible(frame, names)
+    if visible:
+        printed = encode_objects(*_marked(frame, visible, keys))
+        if printed is not None:
+            return printed
     columns = [_prepared(frame[name]) for name in visible]
-    keys = [name if names is None else names.get(name, name) for name in visible]
-    if columns:
-        encoded: list[bytes | None] = [_encode(dict(zip(keys, row, strict=True))) for row in zip(*columns, strict=True)]
-    else:
+    encoded: list[bytes | None] = [_encode(dict(zip(keys, row, strict=True))) for row in zip(*columns, strict=True)]
+    if not visible:
         encoded = [b"{}"] * frame.height
     if PRESENT in frame.columns and not frame[PRESENT].all():
         return [data if here else None for data, here in zip(encoded, frame[PRESENT].to_list(), strict=True)]
     return encoded
+
+
+def set_json(rows: Rows, frame: pl.DataFrame) -> None:
+    """Put a frame's rows into those of a batch, as their values; the same as `encode_json`, without a Python object each.
+
+    Args:
+        rows: As many as the frame has.
+        frame: Columns of values.
+    """
+    visible, keys = _visible(frame, None)
+    if not visible or not set_objects(rows, *_marked(frame, visible, keys)):
+        rows.set_values(encode_json(frame))
+
+
+def set_arguments(rows: Rows, frame: pl.DataFrame) -> None:
+    """Put the arguments of folds into the rows of a batch.
+
+    Args:
+        rows: As many as the frame has.
+        frame: A column a fold.
+    """
+    if not frame.width or not set_argument_columns(rows, frame):
+        rows.set_arguments([column.to_list() for column in frame.get_columns()])
+
+
+def _visible(frame: pl.DataFrame, names: Mapping[str, str] | None) -> tuple[list[str], list[str]]:
+    visible = [name for name in frame.columns if name not in HIDDEN]
+    return visible, visible if names is None else [names.get(name, name) for name in visible]
+
+
+def _marked(frame: pl.DataFrame, visible: list[str], keys: list[str]) -> tuple[pl.DataFrame, list[str], bool]:
+    has_marks = PRESENT in frame.columns
+    return frame.select([*visible, PRESENT] if has_marks else visible), keys, has_marks
 
 
 def _prepared(series: pl.Series) -> list[Any]:

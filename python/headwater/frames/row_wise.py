@@ -28,6 +28,15 @@ def root_names(expr: pl.Expr) -> set[str]:
     return set(expr.meta.root_names())
 
 
+def needed_columns(exprs: Iterable[pl.Expr]) -> frozenset[str]:
+    """Names of the columns that some expressions read, the record's own parts among them.
+
+    Args:
+        exprs: The expressions.
+    """
+    return frozenset().union(*(root_names(expr) for expr in exprs))
+
+
 def is_row_wise(expr: pl.Expr) -> bool:
     """Whether the result for a row depends on that row alone.
 

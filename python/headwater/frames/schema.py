@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import datetime
 import decimal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Hashable
 from functools import lru_cache
-from typing import Any, NamedTuple, TypedDict, cast
+from typing import Any, NamedTuple, TypedDict, TypeVar, cast
 
 import msgspec
 import polars as pl
@@ -21,6 +22,7 @@ from msgspec import inspect
 from headwater.frames.columns import SCALAR
 from headwater.serdes import Serde
 
+T = TypeVar("T")
 DTypes = Any  # a polars type: pl.DataType, or one of its classes
 
 _DECIMAL = pl.Decimal(38, 18)
@@ -77,6 +79,8 @@ class ValueSchema:
         columns: The columns in order; empty if nothing is known about the values.
         is_object: Whether the values have fields.
         is_mapping: Whether the values are dicts (TypedDict), not objects with attributes.
+        is_open: Whether a value of other fields than these decodes too, and no code of the user's looks at all of
+            them: then a few fields may be decoded alone.
     """
 
     def __init__(self, serde: Serde[Any]) -> None:
@@ -88,6 +92,8 @@ class ValueSchema:
         self.serde = serde
         self.is_object = False
         self.is_mapping = False
+        self.is_open = False
+        self._local = threading.local()
         self.columns: tuple[Column, ...] = ()
         self.info: inspect.Type | None = None
         kind = getattr(serde, "resolved", None) or serde
@@ -104,6 +110,7 @@ class ValueSchema:
         if isinstance(info, _OBJECTS):
             self.is_object = True
             self.is_mapping = isinstance(info, inspect.TypedDictType)
+            self.is_open = _is_open(info)
             self.columns = tuple(_column(field) for field in info.fields)
         else:
             dtype, convert = _dtype(info, frozenset())
@@ -130,6 +137,18 @@ class ValueSchema:
         """Name to dtype of the columns that have one."""
         return {column.name: column.dtype for column in self.columns if column.dtype is not None}
 
+    def remembered(self, name: Hashable, make: Callable[[], T]) -> T:
+        """Something made once for this schema and thread.
+
+        Args:
+            name: What to remember it by.
+            make: Makes it.
+        """
+        made = cast(dict[Hashable, Any], self._local.__dict__)
+        if name not in made:
+            made[name] = make()
+        return cast(T, made[name])
+
     def pick(self, names: Any) -> tuple[Column, ...]:
         """The columns with these names, in the schema's order.
 
@@ -137,6 +156,17 @@ class ValueSchema:
             names: Wanted names, or None for all.
         """
         return self.columns if names is None else tuple(c for c in self.columns if c.name in names)
+
+
+def _is_open(info: Any) -> bool:
+    if not isinstance(info, (inspect.StructType, inspect.DataclassType, inspect.TypedDictType)):
+        return False
+    is_special = (
+        getattr(info, "array_like", False)
+        or getattr(info, "tag", None) is not None
+        or getattr(info, "forbid_unknown_fields", False)
+    )
+    return not is_special and not hasattr(info.cls, "__post_init__")
 
 
 class _Identity:

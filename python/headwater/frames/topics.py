@@ -14,7 +14,7 @@ import polars as pl
 
 from headwater.errors import InvalidArgumentError, SerdeError
 from headwater.frames.columns import PRESENT, SCALAR
-from headwater.frames.decoding import decode_frame, scalar_series
+from headwater.frames.decoding import decode_frame, key_series
 from headwater.frames.encoding import encode_json
 from headwater.frames.schema import ValueSchema
 from headwater.records import Windowed
@@ -91,10 +91,10 @@ def _piece(
 
 def _key_columns(serde: Serde[Any], keys: list[bytes | None]) -> list[pl.Series]:
     if not isinstance(serde, (WindowedSerde, SessionWindowedSerde)):
-        return [scalar_series(serde, keys, "key")]
+        return [key_series(serde, keys, "key")]
     size = 8 if isinstance(serde, WindowedSerde) else 16
     inner = [None if data is None else data[:-size] for data in keys]
-    return [scalar_series(serde.inner, inner, "key"), *_bounds(serde.deserialize_many(keys))]
+    return [key_series(serde.inner, inner, "key"), *_bounds(serde.deserialize_many(keys))]
 
 
 def _bounds(windows: list[Windowed[Any] | None]) -> list[pl.Series]:
@@ -114,7 +114,7 @@ def _value_columns(frame: pl.DataFrame, serde: Serde[Any], datas: list[bytes | N
     if columns or ValueSchema.of(serde).is_object:
         return columns
     # Nothing is known about the values: their JSON text.
-    return [scalar_series(serde, datas, SCALAR)]
+    return [key_series(serde, datas, SCALAR)]
 
 
 def _beside(own: list[pl.Series], fields: list[pl.Series]) -> pl.DataFrame:
@@ -133,9 +133,9 @@ def entries_frame(entries: list[tuple[Any, Any, int]], key: Serde[Any], value: S
     keys = [entry[0] for entry in entries]
     if isinstance(key, (WindowedSerde, SessionWindowedSerde)):
         inner: Serde[Any] = key.inner
-        own = [scalar_series(inner, inner.serialize_many([w.key for w in keys]), "key"), *_bounds(keys)]
+        own = [key_series(inner, inner.serialize_many([w.key for w in keys]), "key"), *_bounds(keys)]
     else:
-        own = [scalar_series(key, key.serialize_many(keys), "key")]
+        own = [key_series(key, key.serialize_many(keys), "key")]
     datas = value.serialize_many([entry[1] for entry in entries])
     frame, bad = decode_frame(value, datas)
     for error in bad.values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from headwater.frames import AggPlan, ValueSchema, agg_plan, decode_frame
+from headwater.frames import AggPlan, ValueSchema, agg_plan, decode_frame, set_arguments
 from headwater.runtime.batch import Batch
 from headwater.serdes import Serde
 from headwater.state import split_rows
@@ -45,10 +45,9 @@ class ArgumentsStep:
         self.plan = plan
 
     def run(self, batch: Batch) -> Batch:
-        frame, bad = decode_frame(batch.value, batch.to_rows().values(), self.plan.frames.fields)
-        arguments = self.plan.frames.arguments(frame)
+        frame, bad = decode_frame(batch.value, batch.to_rows(), self.plan.frames.fields)
         out = batch.fan(0)
-        out.rows.set_arguments(arguments)
+        set_arguments(out.rows, self.plan.frames.argument_frame(frame))
         return out.without(bad) if bad else out
 
 

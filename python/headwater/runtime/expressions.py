@@ -1,8 +1,15 @@
-"""Vector steps whose function is a polars expression: filter, select, with_columns, and joiners of named expressions."""
+"""Vector steps whose function is a polars expression: filter, select, with_columns, and joiners of named expressions.
+
+Only the fields that the expressions read are decoded. A row that does not decode goes to its source's policy; a row
+without a value fails every predicate and stays without one.
+"""
 
 from __future__ import annotations
 
-from headwater.frames import combine, decode_frame, encode_json, filter_mask, select
+from typing import Any
+
+from headwater.frames import columns as c
+from headwater.frames import combine, decode_frame, filter_mask, key_series, needed_columns, select, set_json
 from headwater.runtime.batch import Batch
 from headwater.runtime.views import View
 from headwater.topology import nodes as n
@@ -13,11 +20,17 @@ class FilterExprStep:
 
     def __init__(self, node: n.Filter) -> None:
         self.node = node
+        self.fields = needed_columns([node.predicate.fn])
 
     def run(self, batch: Batch) -> Batch:
-        frame, bad = decode_frame(batch.value, batch.to_rows().values(), None)
-        kept = batch.filter(filter_mask(frame, self.node.predicate.fn, self.node.negate))
-        return kept.without(bad) if bad else kept
+        frame, bad = _frame(batch, self.fields)
+        mask = filter_mask(frame, self.node.predicate.fn, self.node.negate)
+        if not bad:
+            return batch.filter(mask)
+        # Rows that do not decode stay until their policy has seen them.
+        mask = [keep or index in bad for index, keep in enumerate(mask)]
+        places = [index for index, keep in enumerate(mask) if keep]
+        return batch.filter(mask).without({at: bad[index] for at, index in enumerate(places) if index in bad})
 
 
 class SelectStep:
@@ -25,11 +38,13 @@ class SelectStep:
 
     def __init__(self, node: n.Select) -> None:
         self.node = node
+        self.fields = None if node.keep else needed_columns([expr for _, expr in node.columns])
+        self.parts = needed_columns([expr for _, expr in node.columns]) & frozenset(c.PARTS)
 
     def run(self, batch: Batch) -> Batch:
-        frame, bad = decode_frame(batch.value, batch.to_rows().values(), None)
+        frame, bad = _frame(batch, self.fields, self.parts)
         out = batch.fan(0).typed(self.node.key, self.node.value)
-        out.rows.set_values(encode_json(select(frame, self.node.columns, self.node.keep)))
+        set_json(out.rows, select(frame, self.node.columns, self.node.keep))
         return out.without(bad) if bad else out
 
 
@@ -41,19 +56,35 @@ class CombineStep:
     ):
         self.node = node
         self.view = view
+        names = needed_columns([expr for _, expr in node.combine.columns])
+        self.lefts = frozenset(name[5:] for name in names if name.startswith("left."))
+        self.rights = frozenset(name[6:] for name in names if name.startswith("right."))
 
     def run(self, batch: Batch) -> Batch:
         left, right = self.node.inputs
-        rights: list[bytes | None] = batch.rows.others()
-        if self.view is not None:
-            found = batch.rows.lookups(0)
-            rights = [None if entry is None else entry[0] for entry in found]
+        rows = batch.to_rows()
+        if self.view is None:
+            partners, misfits = decode_frame(right.value, rows, self.rights, part="other")
+        else:
+            rights = [None if entry is None else entry[0] for entry in rows.lookups(0)]
             if self.node.kind == "inner":
                 mask = [entry is not None for entry in rights]
-                batch = batch.filter(mask)
-                rights = [entry for entry in rights if entry is not None]
-        lefts, _ = decode_frame(left.value, batch.rows.values(), None)
-        partners, _ = decode_frame(right.value, rights, None)
+                batch, rights = batch.filter(mask), [entry for entry in rights if entry is not None]
+                rows = batch.rows
+            partners, misfits = decode_frame(right.value, rights, self.rights)
+        lefts, bad = decode_frame(left.value, rows, self.lefts)
         out = batch.fan(0).typed(self.node.key, self.node.value)
-        out.rows.set_values(encode_json(combine(lefts, partners, self.node.combine.columns)))
-        return out
+        set_json(out.rows, combine(lefts, partners, self.node.combine.columns))
+        bad = {**misfits, **bad}
+        return out.without(bad) if bad else out
+
+
+def _frame(batch: Batch, fields: frozenset[str] | None, parts: frozenset[str] = frozenset()) -> Any:
+    rows, locate = batch.to_rows(), batch.failures.locate
+    makers = {
+        c.KEY: lambda: key_series(batch.key, rows.keys()),
+        c.TIMESTAMP: rows.timestamps,
+        c.PARTITION: lambda: [locate(seq).partition for seq in rows.seqs()],
+        c.OFFSET: lambda: [locate(seq).offset for seq in rows.seqs()],
+    }
+    return decode_frame(batch.value, rows, fields, parts=makers, also=parts)

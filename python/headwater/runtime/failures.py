@@ -47,6 +47,14 @@ class Failures:
         self.skipped = 0
         self.diverted: list[tuple[str, int]] = []
 
+    def locate(self, seq: int) -> Coordinates:
+        """Where a source record of this batch came from.
+
+        Args:
+            seq: Position of the record in the batch.
+        """
+        return self._locate(seq)
+
     def raised(self, seq: int, cause: Exception) -> None:
         """A user's function raised at a source record.
 

@@ -2,11 +2,13 @@
 //!
 //! Each subject has a file with a `register` function; this file is their list.
 
+mod arrow;
 mod clock;
 mod errors;
 mod feed;
 mod gate;
 mod headers;
+mod json;
 mod log;
 mod partitioner;
 mod producer;
@@ -25,5 +27,6 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     producer::register(m)?;
     task::register(m)?;
     feed::register(m)?;
+    json::register(m)?;
     Ok(())
 }

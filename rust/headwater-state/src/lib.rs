@@ -8,9 +8,11 @@
 //! * [`row`]: a record on its way, and its order key;
 //! * [`store`]: what operators remember;
 //! * [`kernel`]: the operators, and the segments they form;
+//! * [`json`]: fields out of JSON values, and values out of columns;
 //! * [`changelog`]: stores as rows of a topic, and back.
 
 pub mod changelog;
+pub mod json;
 pub mod kernel;
 pub mod row;
 pub mod store;
