@@ -149,7 +149,12 @@ def output_dtype(expr: pl.Expr, dtypes: dict[str, Any], *, grouped: bool = False
         dtypes: Dtypes of the columns.
         grouped: Whether it runs over groups.
     """
-    frame = pl.LazyFrame(schema=dtypes)
     if grouped:
-        return frame.group_by(pl.lit(0).alias("hw.group")).agg(expr.alias("hw.result")).collect_schema()["hw.result"]
-    return frame.with_columns(expr.alias("hw.result")).collect_schema()["hw.result"]
+        return (
+            pl.LazyFrame(schema=dtypes)
+            .group_by(pl.lit(0).alias("hw.group"))
+            .agg(expr.alias("hw.result"))
+            .collect_schema()["hw.result"]
+        )
+    # Over no rows: some misfits show only when an expression runs.
+    return pl.DataFrame(schema=dtypes).with_columns(expr.alias("hw.result")).schema["hw.result"]
