@@ -75,7 +75,8 @@ fn check(image: MemoryStorage, done: &Acknowledged, what: &str) {
     for (number, record) in records.iter().enumerate() {
         assert_eq!(*record, workload::value(number as u64).into_bytes(), "{what}");
     }
-    let committed = broker.offsets().fetch("g").get(&("t".to_owned(), 0)).map_or(0, |committed| committed.offset);
+    let committed =
+        broker.offsets().fetch("g").unwrap().get(&("t".to_owned(), 0)).map_or(0, |committed| committed.offset);
     assert!(committed == done.committed || committed == done.committing, "{what}: {committed}, {done:?}");
     // And it goes on from there.
     let first = partition.next_offset();

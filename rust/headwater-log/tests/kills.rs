@@ -112,7 +112,8 @@ fn what_was_acknowledged_survives_every_kill() {
                 assert_eq!(*record, workload::value(offset as u64).into_bytes(), "kill {kill}");
             }
             let place = ("t".to_owned(), number as u32);
-            let committed = broker.offsets().fetch(&format!("g{number}")).get(&place).map_or(0, |place| place.offset);
+            let committed =
+                broker.offsets().fetch(&format!("g{number}")).unwrap().get(&place).map_or(0, |place| place.offset);
             assert!(committed >= promised.committed, "kill {kill}: {committed} of {promised:?}");
         }
         if kill % 2 == 0 {

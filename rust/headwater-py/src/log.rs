@@ -272,7 +272,7 @@ impl Log {
     /// A group's committed offsets: (topic, partition, next offset, metadata).
     fn fetch_offsets(&self, group: &str) -> PyResult<Vec<(String, u32, u64, String)>> {
         self.liveness.check()?;
-        Ok(crate::wal::fetch_offsets(&self.broker, group))
+        crate::wal::fetch_offsets(&self.broker, group).map_err(|error| Failure::from(error).into())
     }
 
     fn groups(&self) -> PyResult<Vec<String>> {

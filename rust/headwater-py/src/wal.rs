@@ -99,9 +99,9 @@ pub(crate) fn fetch(
 }
 
 /// A group's committed offsets.
-pub(crate) fn fetch_offsets(broker: &Broker, group: &str) -> Vec<Entry> {
+pub(crate) fn fetch_offsets(broker: &Broker, group: &str) -> Result<Vec<Entry>, Error> {
     let entry = |((topic, partition), committed): ((String, u32), headwater_log::CommittedOffset)| {
         (topic, partition, committed.offset, committed.metadata)
     };
-    broker.offsets().fetch(group).into_iter().map(entry).collect()
+    Ok(broker.offsets().fetch(group)?.into_iter().map(entry).collect())
 }

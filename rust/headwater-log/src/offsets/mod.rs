@@ -3,7 +3,7 @@
 //! A commit is one batch of one record per partition: all of it is there after a crash, or nothing. The key is {version 1,
 //! group, topic, partition}, the value {version 3, offset, leader epoch, metadata, commit time}; a null value forgets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use headwater_record::{BatchBuilder, Codec};
@@ -36,18 +36,23 @@ pub struct OffsetStore {
     /// lock's order.
     log: Mutex<Vec<Arc<Partition>>>,
     groups: RwLock<BTreeMap<String, Places>>,
+    /// What of the log could not be read, and the groups that have committed since: only of those is anything known.
+    doubt: RwLock<Option<(Error, BTreeSet<String>)>>,
 }
 
 impl OffsetStore {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, log: Mutex::default(), groups: RwLock::default() }
+        Self { clock, log: Mutex::default(), groups: RwLock::default(), doubt: RwLock::default() }
     }
 
-    /// Reads everything that was committed.
+    /// Reads everything that was committed. What cannot be read is passed over and remembered: a group whose last commit may
+    /// lie there gets an error when it asks, rather than an older offset or none.
     pub(crate) fn load(&self, partitions: &[Arc<Partition>]) -> Result<()> {
         let mut groups = self.groups.write();
         for log in partitions {
-            load(log, &mut groups)?;
+            if let Some(damage) = load(log, &mut groups)? {
+                *self.doubt.write() = Some((damage, BTreeSet::new()));
+            }
         }
         groups.retain(|_, places| !places.is_empty());
         drop(groups);
@@ -86,12 +91,28 @@ impl OffsetStore {
             let committed = CommittedOffset { offset: *offset, metadata: metadata.clone() };
             places.insert((topic.clone(), *partition), committed);
         }
+        self.settle(group);
         Ok(())
     }
 
+    fn settle(&self, group: &str) {
+        if let Some((_, settled)) = &mut *self.doubt.write() {
+            settled.insert(group.to_owned());
+        }
+    }
+
     /// What a group has committed.
-    #[must_use]
-    pub fn fetch(&self, group: &str) -> BTreeMap<(String, u32), CommittedOffset> {
+    ///
+    /// # Errors
+    /// `Corrupt` if its last commit may lie in damaged bytes: restore the file, or commit (or delete the group) to go on.
+    pub fn fetch(&self, group: &str) -> Result<BTreeMap<(String, u32), CommittedOffset>> {
+        match &*self.doubt.read() {
+            Some((damage, settled)) if !settled.contains(group) => Err(damage.clone()),
+            _ => Ok(self.known(group)),
+        }
+    }
+
+    fn known(&self, group: &str) -> Places {
         self.groups.read().get(group).cloned().unwrap_or_default()
     }
 
@@ -107,8 +128,9 @@ impl OffsetStore {
     /// Those of an append and a sync.
     pub fn delete(&self, group: &str) -> Result<()> {
         let mut log = self.log.lock();
-        let places: Vec<(String, u32)> = self.fetch(group).into_keys().collect();
+        let places: Vec<(String, u32)> = self.known(group).into_keys().collect();
         if places.is_empty() {
+            self.settle(group);
             return Ok(());
         }
         let now = self.clock.now_ms();
@@ -118,6 +140,7 @@ impl OffsetStore {
         }
         write(&mut log, group, builder, || Ok(Vec::new()))?;
         self.groups.write().remove(group);
+        self.settle(group);
         Ok(())
     }
 }
@@ -153,10 +176,18 @@ fn partition_of(group: &str, partitions: usize) -> usize {
     (hash & 0x7fff_ffff) as usize % partitions
 }
 
-fn load(log: &Partition, groups: &mut BTreeMap<String, Places>) -> Result<()> {
-    let mut offset = log.log_start_offset();
+/// Takes in the commits of a partition; returns the last damage found.
+fn load(log: &Partition, groups: &mut BTreeMap<String, Places>) -> Result<Option<Error>> {
+    let (mut offset, mut damage) = (log.log_start_offset(), None);
     while offset < log.high_watermark() {
-        let fetched = log.read(offset, 1 << 20, Isolation::Committed)?;
+        let fetched = match log.read(offset, 1 << 20, Isolation::Committed) {
+            Err(Error::Corrupt { topic, partition, offset: at, next_offset, path, position, what }) => {
+                offset = next_offset;
+                damage = Some(Error::Corrupt { topic, partition, offset: at, next_offset, path, position, what });
+                continue;
+            }
+            fetched => fetched?,
+        };
         for batch in &fetched.batches {
             for record in &batch.records()? {
                 let record = record?;
@@ -180,7 +211,7 @@ fn load(log: &Partition, groups: &mut BTreeMap<String, Places>) -> Result<()> {
         }
         offset = fetched.next_offset;
     }
-    Ok(())
+    Ok(damage)
 }
 
 #[cfg(test)]

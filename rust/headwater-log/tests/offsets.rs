@@ -1,0 +1,81 @@
+//! Committed offsets: the last commit counts, and what cannot be read is never made up.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+#[path = "support/workload.rs"]
+mod workload;
+
+use std::sync::Arc;
+
+use headwater_log::storage::MemoryStorage;
+use headwater_log::{Broker, Kind, OFFSETS_TOPIC, TopicConfig};
+
+fn commit(broker: &Broker, group: &str, offset: u64) {
+    broker.commit_offsets(group, &[("t".into(), 0, offset, format!("at {offset}"))]).unwrap();
+}
+
+fn fetch(broker: &Broker, group: &str) -> Option<u64> {
+    broker.offsets().fetch(group).unwrap().get(&("t".to_owned(), 0)).map(|committed| committed.offset)
+}
+
+#[test]
+fn the_last_commit_counts_and_a_deleted_group_is_gone() {
+    let storage = Arc::new(MemoryStorage::default());
+    let broker = workload::open(&storage).unwrap();
+    for (group, offset) in [("a", 1), ("b", 2), ("a", 5), ("c", 7)] {
+        commit(&broker, group, offset);
+    }
+    broker.offsets().delete("b").unwrap();
+    broker.close().unwrap();
+    let broker = workload::open(&storage).unwrap();
+    assert_eq!(["a", "b", "c"].map(|group| fetch(&broker, group)), [Some(5), None, Some(7)]);
+    assert_eq!(broker.offsets().groups(), ["a", "c"]);
+    assert_eq!(broker.offsets().fetch("a").unwrap()[&("t".to_owned(), 0)].metadata, "at 5");
+}
+
+#[test]
+fn metadata_that_the_schema_cannot_hold_is_refused_whole() {
+    let broker = workload::open(&Arc::new(MemoryStorage::default())).unwrap();
+    commit(&broker, "g", 1);
+    let entries = [("t".into(), 0, 2, String::new()), ("t".into(), 1, 2, "x".repeat(40_000))];
+    let refused = broker.commit_offsets("g", &entries).unwrap_err();
+    assert_eq!(refused.kind(), Kind::Invalid);
+    assert!(refused.to_string().contains("40000"), "{refused}");
+    assert_eq!(fetch(&broker, "g"), Some(1));
+}
+
+#[test]
+fn a_group_whose_commit_may_be_damaged_gets_an_error_and_the_directory_opens() {
+    let storage = Arc::new(MemoryStorage::default());
+    let broker = workload::open(&storage).unwrap();
+    broker.create_topic("t", 1, TopicConfig::default()).unwrap();
+    for offset in 1..5 {
+        commit(&broker, "g", offset);
+    }
+    broker.close().unwrap();
+    let path = format!("{OFFSETS_TOPIC}-0/00000000000000000000.log");
+    let mut bytes = storage.contents()[&path].clone();
+    let last = bytes.len() - 3;
+    bytes[last] ^= 1;
+    storage.put(&path, bytes);
+    let broker = workload::open(&storage).unwrap();
+    assert!(broker.topic("t").is_ok());
+    assert_eq!(broker.offsets().fetch("g").unwrap_err().kind(), Kind::Corrupt);
+    // Whoever commits has decided.
+    commit(&broker, "g", 3);
+    assert_eq!(fetch(&broker, "g"), Some(3));
+}
+
+#[test]
+fn commits_of_many_threads_end_in_memory_as_in_the_log() {
+    let storage = Arc::new(MemoryStorage::default());
+    let broker = workload::open(&storage).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..4_u64 {
+            let broker = &broker;
+            scope.spawn(move || (0..100).for_each(|step| commit(broker, "g", thread * 1_000 + step)));
+        }
+    });
+    let seen = fetch(&broker, "g");
+    broker.close().unwrap();
+    assert_eq!(fetch(&workload::open(&storage).unwrap(), "g"), seen);
+}
