@@ -9,7 +9,6 @@ A consumer belongs to one thread at a time. Its group membership is in `groups`.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from bisect import bisect_right
@@ -178,6 +177,8 @@ class Consumer(Generic[K, V]):
                 self._keep_up()
 
     async def __aiter__(self) -> AsyncIterator[Record[K, V]]:
+        import asyncio  # here, because programs without it should not wait for its import
+
         loop = asyncio.get_running_loop()
         while True:
             deadline = None if self._timeout is None else time.monotonic() + self._timeout

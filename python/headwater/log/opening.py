@@ -216,7 +216,7 @@ def open(
     Args:
         path: The directory (created if missing), or ``"memory:"`` for a throw-away broker.
         durability: What an acknowledgement waits for: ``"fsync"`` (default), ``"interval:MS"`` or ``"os"``.
-        mode: ``"rw"``, or ``"r"`` to read what another process has made durable.
+        mode: ``"rw"``, or ``"r"`` to read beside a process that writes: what was durable at the time of the call.
 
     Returns:
         A `Broker`; close it or use ``with``.

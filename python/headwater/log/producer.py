@@ -8,7 +8,6 @@ full, `send` waits: no record is ever dropped.
 
 from __future__ import annotations
 
-import asyncio
 import warnings
 from collections.abc import Generator
 from types import TracebackType
@@ -65,9 +64,6 @@ class Producer(_core.Producer):
         if hasattr(rows, "get_columns"):
             from headwater import frames
 
-            send_frame: Any = getattr(frames, "send_frame", None)
-            if send_frame is not None:
-                return int(send_frame(self, topic, rows, key=key_serde, value=value_serde))
             return self.send_columns(topic, *frames.to_records(rows, key=key_serde, value=value_serde))
         keys: list[Any] = []
         values: list[Any] = []
@@ -151,6 +147,8 @@ def _await(self: SendHandle) -> Generator[Any, None, RecordMetadata]:
     if _core.handle_done(self):
         return _core.handle_result(self)
     _core.handle_send_now(self)
+    import asyncio  # here, because programs without it should not wait for its import
+
     return (yield from asyncio.get_running_loop().run_in_executor(None, _core.handle_result, self).__await__())
 
 
