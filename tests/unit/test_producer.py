@@ -294,3 +294,29 @@ def test_every_compression_is_read_back(broker: hw.Broker, compression: Any) -> 
     records = read(broker, key=str, value=str)
     assert sorted(int(record.key) for record in records) == list(range(500))
     assert {record.value for record in records} == {"value " * 20} and records[0].headers == (("h", b"1"),)
+
+
+def test_a_producer_that_is_closed_while_others_send_loses_nothing(broker: hw.Broker) -> None:
+    for _ in range(20):
+        broker.create_topic("busy")
+        producer = broker.producer(linger="1h", batch_size=300)
+        sent: list[Any] = []
+
+        def work(producer: Any = producer, sent: list[Any] = sent) -> None:
+            try:
+                while True:
+                    sent.append(producer.send("busy", value=b"x"))
+            except hw.ClosedError:
+                return
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        while len(sent) < 50:
+            pass
+        producer.close()
+        for thread in threads:
+            thread.join()
+        offsets = sorted(handle.result().offset for handle in sent)
+        assert offsets == list(range(len(sent))) and broker.offsets("busy") == {0: (0, len(sent))}
+        broker.delete_topic("busy")

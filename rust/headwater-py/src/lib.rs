@@ -4,9 +4,11 @@
 
 mod arrow;
 mod clock;
+mod encoder;
 mod errors;
 mod feed;
 mod gate;
+mod handle;
 mod headers;
 mod json;
 mod log;
@@ -24,6 +26,7 @@ use pyo3::prelude::*;
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
     log::register(m)?;
+    handle::register(m)?;
     producer::register(m)?;
     task::register(m)?;
     feed::register(m)?;

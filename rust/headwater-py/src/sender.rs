@@ -157,7 +157,7 @@ impl Sender {
         self.buffered.load(Ordering::Relaxed) > 0
     }
 
-    /// Adds a record to its lane's batch; returns the batch and the record's place in it.
+    /// Adds a record to its lane's batch; returns the batch and the record's place in it, or None after `close`.
     pub(crate) fn push(
         &self,
         lane: &Arc<Lane>,
@@ -165,11 +165,11 @@ impl Sender {
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         headers: &[u8],
-    ) -> (Arc<Batch>, u32) {
+    ) -> Option<(Arc<Batch>, u32)> {
         let bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + headers.len() + RECORD_OVERHEAD;
         let mut slot = lane.open.lock();
         if slot.is_none() {
-            *slot = Some(self.open_batch(lane));
+            *slot = Some(self.open_batch(lane)?);
         }
         let open = slot.as_mut().expect("opened above");
         open.builder.push(timestamp, key, value, headers);
@@ -180,12 +180,17 @@ impl Sender {
             let full = slot.take().expect("open");
             self.seal(lane, full);
         }
-        pushed
+        Some(pushed)
     }
 
-    fn open_batch(&self, lane: &Arc<Lane>) -> Open {
+    /// Opens a batch, unless the thread ends or has ended: then nobody would send it. (A batch that is open when the thread
+    /// is told to end is sent: the thread looks at everything opened before it goes.)
+    fn open_batch(&self, lane: &Arc<Lane>) -> Option<Open> {
         let opened_at = now();
         let mut queue = self.queue.lock();
+        if queue.is_closing || queue.is_stopped {
+            return None;
+        }
         queue.opened.push_back((Arc::clone(lane), opened_at));
         if queue.opened.len() == 1 {
             self.work.notify_one();
@@ -193,7 +198,7 @@ impl Sender {
         let batch = Arc::new(Batch { lane: Arc::clone(lane), outcome: OnceLock::new() });
         // Room for a full batch, so that the buffer is not copied while it grows.
         let builder = BatchBuilder::with_capacity(self.settings.batch_size.min(1 << 20) + 1024);
-        Open { builder, batch, opened_at, bytes: 0 }
+        Some(Open { builder, batch, opened_at, bytes: 0 })
     }
 
     /// Hands a batch to the thread; the caller holds the lane's lock.
@@ -247,19 +252,19 @@ impl Sender {
             self.progress.wait_for(&mut queue, at_most);
             queue.is_flushing -= 1;
         }
-        self.has_room(bytes)
+        self.has_room(bytes) || queue.is_stopped
     }
 
-    /// Waits for a batch's outcome.
+    /// Waits for a batch's outcome; true when there is one, or will be none because the thread has ended.
     pub(crate) fn wait_outcome(&self, batch: &Batch, at_most: Duration) -> bool {
         if batch.outcome().is_some() {
             return true;
         }
         let mut queue = self.queue.lock();
-        if batch.outcome().is_none() {
+        if batch.outcome().is_none() && !queue.is_stopped {
             self.progress.wait_for(&mut queue, at_most);
         }
-        batch.outcome().is_some()
+        batch.outcome().is_some() || queue.is_stopped
     }
 
     /// The first failure since the last call: what `flush` raises.
@@ -276,6 +281,7 @@ impl Sender {
     // --- the thread ---------------------------------------------------------------------------------------------------
 
     fn run(&self) {
+        let _stopping = Stopping(self);
         while let Some(work) = self.next_work() {
             match work {
                 Work::Due(lanes) => self.seal_due(&lanes),
@@ -307,8 +313,6 @@ impl Sender {
                 return Some(Work::Ready(batches));
             }
             if queue.is_closing {
-                queue.is_stopped = true;
-                self.progress.notify_all();
                 return None;
             }
             match queue.opened.front().map(|(_, opened_at)| *opened_at + linger) {
@@ -358,6 +362,16 @@ impl Sender {
         queue.failure = queue.failure.take().or(failure);
         self.buffered.fetch_sub(bytes, Ordering::Relaxed);
         self.progress.notify_all();
+    }
+}
+
+/// Whatever ends the thread, even a bug: nobody must wait for it any more.
+struct Stopping<'a>(&'a Sender);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.queue.lock().is_stopped = true;
+        self.0.progress.notify_all();
     }
 }
 

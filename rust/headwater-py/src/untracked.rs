@@ -20,7 +20,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-use crate::producer::SendHandle;
+use crate::handle::SendHandle;
 
 #[repr(C)]
 struct Layout {
