@@ -27,6 +27,8 @@ const TOPICS: &str = "headwater.json";
 const LOCK: &str = ".lock";
 /// What this version writes and understands.
 const FORMAT: u64 = 1;
+/// When the commits before are forgotten: reading so many takes some tenths of a second.
+const OFFSETS_SEGMENT_BYTES: &str = "16777216";
 /// How often retention is looked at.
 const RETENTION_CHECK: Duration = Duration::from_secs(30);
 
@@ -122,6 +124,9 @@ impl Broker {
         let offsets = OffsetStore::new(Arc::clone(&options.clock));
         if let Some(topic) = topics.get(OFFSETS_TOPIC) {
             offsets.load(&topic.partitions)?;
+            if is_writable {
+                offsets.compact()?;
+            }
         }
         let inner = Arc::new(Inner {
             storage,
@@ -230,7 +235,8 @@ impl Broker {
     pub fn commit_offsets(&self, group: &str, offsets: &[(String, u32, u64, String)]) -> Result<()> {
         self.inner.check_writable()?;
         self.inner.offsets.commit(group, offsets, || {
-            let settings = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
+            let settings = [("cleanup.policy", "compact"), ("segment.bytes", OFFSETS_SEGMENT_BYTES)];
+            let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
             let _changing = self.inner.changes.lock();
             let topic = self.inner.create_topic(OFFSETS_TOPIC, 1, TopicConfig::new(settings)?)?;
             Ok(topic.partitions.clone())

@@ -21,21 +21,29 @@ const MAGIC: [u8; 8] = *b"HWMK\0\0\0\x01";
 const SLOT_BYTES: usize = 32;
 const SLOTS: [u64; 2] = [0, 512];
 
-/// The open file of a partition that is written.
+/// The file of a partition that is written. It is opened for each write: a sync costs a hundred times as much, and a
+/// process may hold a thousand files only.
 #[derive(Debug)]
 pub(crate) struct Mark {
-    file: Arc<dyn File>,
+    storage: Arc<dyn Storage>,
     path: String,
     sequence: Mutex<u64>,
 }
 
 impl Mark {
-    /// Opens the file, making it if it is missing.
-    pub(crate) fn open(storage: &dyn Storage, folder: &str) -> Result<Self> {
+    /// Makes the file of a new partition.
+    pub(crate) fn create(storage: &dyn Storage, folder: &str) -> Result<()> {
+        let path = format!("{folder}/{NAME}");
+        let written = storage.open(&path, true).and_then(|file| file.write_at(&encode(1, (0, 0)), SLOTS[1]));
+        written.map_err(Error::io("write", storage.describe(&path)))
+    }
+
+    /// Goes on where the file of a partition ends, making it if it is missing.
+    pub(crate) fn open(storage: Arc<dyn Storage>, folder: &str) -> Result<Self> {
         let path = format!("{folder}/{NAME}");
         let file = storage.open(&path, true).map_err(Error::io("open", storage.describe(&path)))?;
-        let sequence = newest(&*file).map_or(0, |(sequence, _)| sequence);
-        Ok(Self { file, path: storage.describe(&path), sequence: Mutex::new(sequence) })
+        let sequence = Mutex::new(newest(&*file).map_or(0, |(sequence, _)| sequence));
+        Ok(Self { storage, path, sequence })
     }
 
     /// The offset that a partition's file says was durable, and the log's identity; None if it says nothing.
@@ -49,7 +57,9 @@ impl Mark {
         let mut sequence = self.sequence.lock();
         *sequence += 1;
         let slot = encode(*sequence, (durable, identity));
-        self.file.write_at(&slot, SLOTS[(*sequence % 2) as usize]).map_err(Error::io("write", self.path.clone()))
+        let written =
+            self.storage.open(&self.path, false).and_then(|file| file.write_at(&slot, SLOTS[(*sequence % 2) as usize]));
+        written.map_err(Error::io("write", self.storage.describe(&self.path)))
     }
 }
 
@@ -84,17 +94,18 @@ mod tests {
 
     #[test]
     fn a_torn_slot_leaves_the_one_before() {
-        let storage = MemoryStorage::default();
-        assert_eq!(Mark::read(&storage, "t-0"), None);
-        let mark = Mark::open(&storage, "t-0").unwrap();
+        let storage = Arc::new(MemoryStorage::default());
+        let open = || Mark::open(Arc::clone(&storage) as Arc<dyn Storage>, "t-0").unwrap();
+        assert_eq!(Mark::read(&*storage, "t-0"), None);
+        let mark = open();
         for durable in [5, 9, 12] {
             mark.write(durable, 77).unwrap();
-            assert_eq!(Mark::read(&storage, "t-0"), Some((durable, 77)));
+            assert_eq!(Mark::read(&*storage, "t-0"), Some((durable, 77)));
         }
         let file = storage.open("t-0/headwater.mark", false).unwrap();
         file.write_at(&[1], SLOTS[1] + 20).unwrap();
-        assert_eq!(Mark::read(&storage, "t-0"), Some((9, 77)));
-        Mark::open(&storage, "t-0").unwrap().write(20, 1).unwrap();
-        assert_eq!(Mark::read(&storage, "t-0"), Some((20, 1)));
+        assert_eq!(Mark::read(&*storage, "t-0"), Some((9, 77)));
+        open().write(20, 1).unwrap();
+        assert_eq!(Mark::read(&*storage, "t-0"), Some((20, 1)));
     }
 }

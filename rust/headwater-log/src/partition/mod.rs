@@ -127,7 +127,7 @@ impl Partition {
     pub(crate) fn create(storage: &dyn Storage, folder: &str) -> Result<()> {
         storage.create_folder(folder).map_err(Error::io("create a folder", storage.describe(folder)))?;
         Segment::create(storage, folder, 0)?;
-        Mark::open(storage, folder)?.write(0, 0)?;
+        Mark::create(storage, folder)?;
         Checkpoint::default().write(storage, folder)?;
         storage.sync_folder("").map_err(Error::io("sync a folder", storage.describe("")))
     }
@@ -165,7 +165,7 @@ impl Partition {
         let is_clean = checkpoint.clean.is_some();
         // What the walk found is written, but perhaps not synced: a first sync must cover it before it is promised.
         let unsynced = if is_clean || !is_writable { Vec::new() } else { segments.clone() };
-        let mark = if is_writable { Some(Mark::open(&*storage, &folder)?) } else { None };
+        let mark = if is_writable { Some(Mark::open(Arc::clone(&storage), &folder)?) } else { None };
         let partition = Self {
             topic: topic.to_owned(),
             number,
@@ -267,6 +267,10 @@ impl Partition {
     #[must_use]
     pub fn last_stable_offset(&self) -> u64 {
         self.transactions.read().last_stable_offset(self.high_watermark())
+    }
+
+    pub(crate) fn segment_count(&self) -> usize {
+        self.segments.read().len()
     }
 
     /// Bytes of its segments.
