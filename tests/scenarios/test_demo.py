@@ -6,6 +6,8 @@ import importlib.util
 import re
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,6 +143,31 @@ def test_the_topology_is_printed(demo: Run) -> None:
     assert described.startswith("Topologies:")
     assert "-repartition" in described
     assert demo.app.mermaid().startswith("flowchart")
+
+
+def test_a_store_is_read_while_the_application_runs(demo: Run) -> None:
+    app = build(demo.broker)
+    thread = threading.Thread(target=app.run)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            try:
+                carriers = app.store("carriers").to_frame()
+                break
+            except hw.ClosedError:  # not started yet
+                time.sleep(0.01)
+    finally:
+        app.stop()
+        thread.join(30)
+    columns = ["key", "flights", "mean_delay"]
+    stored = report.latest(demo.broker.read_frame(CARRIERS), "key").select(columns).sort("key")
+    assert_frame_equal(carriers.select(columns).sort("key"), stored, check_dtypes=False)
+
+
+def test_progress_is_shown_on_request(demo: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    build(demo.broker).run(until="caught_up", progress=True)
+    assert "records/s, lag 0" in capsys.readouterr().err
 
 
 @pytest.mark.timeout(180)

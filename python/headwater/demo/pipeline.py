@@ -107,6 +107,7 @@ def build(broker: Broker | str) -> App:
             mean_delay=pl.col("dep_delay").mean(),
             mean_delay_in_rain=pl.col("dep_delay").filter(pl.col("precip") > 0).mean(),
             into=CarrierDelays,
+            store="carriers",
         )
         .to_stream()
         .to(CARRIERS)
