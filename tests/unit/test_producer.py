@@ -320,3 +320,17 @@ def test_a_producer_that_is_closed_while_others_send_loses_nothing(broker: hw.Br
         offsets = sorted(handle.result().offset for handle in sent)
         assert offsets == list(range(len(sent))) and broker.offsets("busy") == {0: (0, len(sent))}
         broker.delete_topic("busy")
+
+
+def test_a_frame_goes_in_and_comes_out(broker: hw.Broker) -> None:
+    import polars as pl
+
+    broker.create_topic("rides", partitions=1, key=str, value=Ride)
+    frame = pl.DataFrame({"key": ["a", "b"], "zone": [1, 2], "timestamp": [5, 6]})
+    assert broker.send_many("rides", frame) == 2
+    with broker.producer() as producer:
+        assert producer.send_many("rides", frame) == 2
+    assert [(r.key, r.value["zone"], r.timestamp) for r in read(broker, "rides")] == [("a", 1, 5), ("b", 2, 6)] * 2
+    found = broker.read_frame("rides")
+    assert found.columns == ["partition", "offset", "timestamp", "key", "zone"]
+    assert found["zone"].to_list() == [1, 2, 1, 2] and found["timestamp"].dtype == pl.Datetime("ms", "UTC")
