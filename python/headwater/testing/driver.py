@@ -157,7 +157,7 @@ class TopologyTestDriver:
                 [records[seq][1] for seq in seqs],
                 [records[seq][2] for seq in seqs],
                 [records[seq][3] for seq in seqs],
-                [encode_headers(list(records[seq][4])) for seq in seqs],
+                [encode_headers(records[seq][4]) for seq in seqs],
             )
             for topic, seqs in by_topic.items()
         }
@@ -217,7 +217,7 @@ class TopologyTestDriver:
         keys = batch.key.deserialize_many(rows.keys())
         values = batch.value.deserialize_many(rows.values())
         return [
-            (order, Emission(topic, node.name, key, value, timestamp, tuple(decode_headers(headers))))
+            (order, Emission(topic, node.name, key, value, timestamp, decode_headers(headers)))
             for order, key, value, timestamp, headers in zip(
                 rows.orders(), keys, values, rows.timestamps(), rows.headers(), strict=True
             )

@@ -98,3 +98,20 @@ pub(crate) fn decode<'py>(py: Python<'py>, encoded: &[u8]) -> PyResult<Bound<'py
     }
     PyTuple::new(py, pairs)
 }
+
+/// Headers `[(name, value)]` in a record's encoding.
+#[pyfunction]
+fn encode_headers<'py>(py: Python<'py>, headers: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    Ok(PyBytes::new(py, &encode(headers)?))
+}
+
+/// Headers of a record's encoding, as `(name, value)` pairs.
+#[pyfunction]
+fn decode_headers<'py>(py: Python<'py>, encoded: &[u8]) -> PyResult<Bound<'py, PyTuple>> {
+    decode(py, encoded)
+}
+
+pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_function(wrap_pyfunction!(encode_headers, m)?)?;
+    m.add_function(wrap_pyfunction!(decode_headers, m)?)
+}

@@ -28,6 +28,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     log::register(m)?;
     handle::register(m)?;
     producer::register(m)?;
+    headers::register(m)?;
     task::register(m)?;
     feed::register(m)?;
     json::register(m)?;

@@ -12,7 +12,7 @@ use headwater_state::store::{
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -418,82 +418,8 @@ fn restored(is_good: bool) -> PyResult<()> {
     Err(PyValueError::new_err("expected rows of this store's changelog, got others"))
 }
 
-/// Headers `[(name, value)]` in a record's encoding.
-#[pyfunction]
-fn encode_headers<'py>(py: Python<'py>, headers: &Bound<'_, PyList>) -> PyResult<Bound<'py, PyBytes>> {
-    let mut out = Vec::new();
-    if headers.is_empty() {
-        return Ok(PyBytes::new(py, b""));
-    }
-    put_varint(&mut out, headers.len() as i64);
-    for header in headers {
-        let (name, value): (String, Option<Vec<u8>>) = header.extract()?;
-        put_varint(&mut out, name.len() as i64);
-        out.extend_from_slice(name.as_bytes());
-        match value {
-            None => put_varint(&mut out, -1),
-            Some(value) => {
-                put_varint(&mut out, value.len() as i64);
-                out.extend_from_slice(&value);
-            }
-        }
-    }
-    Ok(PyBytes::new(py, &out))
-}
-
-fn put_varint(out: &mut Vec<u8>, value: i64) {
-    let mut rest = ((value << 1) ^ (value >> 63)) as u64;
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
-    }
-    out.push(rest as u8);
-}
-
-/// Headers of a record's encoding, as `[(name, value)]`.
-#[pyfunction]
-fn decode_headers(encoded: &[u8]) -> PyResult<Vec<(String, Option<Vec<u8>>)>> {
-    let broken = || PyValueError::new_err("expected encoded headers, got bytes that end too early");
-    let mut at = 0;
-    let read = |at: &mut usize| -> Option<i64> {
-        let mut value = 0_u64;
-        for shift in (0..70).step_by(7) {
-            let byte = *encoded.get(*at)?;
-            *at += 1;
-            value |= u64::from(byte & 0x7f) << shift.min(63);
-            if byte < 0x80 {
-                return Some((value >> 1) as i64 ^ -((value & 1) as i64));
-            }
-        }
-        None
-    };
-    if encoded.is_empty() {
-        return Ok(Vec::new());
-    }
-    let count = read(&mut at).ok_or_else(broken)?;
-    let mut headers = Vec::new();
-    for _ in 0..count {
-        let length = usize::try_from(read(&mut at).ok_or_else(broken)?).map_err(|_| broken())?;
-        let name = encoded.get(at..at + length).ok_or_else(broken)?;
-        at += length;
-        let length = read(&mut at).ok_or_else(broken)?;
-        let value = match usize::try_from(length) {
-            Err(_) => None,
-            Ok(length) => {
-                let value = encoded.get(at..at + length).ok_or_else(broken)?.to_vec();
-                at += length;
-                Some(value)
-            }
-        };
-        headers.push((String::from_utf8_lossy(name).into_owned(), value));
-    }
-    Ok(headers)
-}
-
 pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<Rows>()?;
     m.add_function(wrap_pyfunction!(crate::rows::split_rows, m)?)?;
-    m.add_class::<Task>()?;
-    m.add_function(wrap_pyfunction!(encode_headers, m)?)?;
-    m.add_function(wrap_pyfunction!(decode_headers, m)?)
+    m.add_class::<Task>()
 }
