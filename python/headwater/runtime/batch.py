@@ -185,6 +185,9 @@ class Batch:
         batch = self._derive(self.rows, lambda column: column)
         batch._values, batch.value = values, serde
         batch._stale.add("values")
+        # Old values were of the other serde; whoever wants new ones says so with `with_change`.
+        batch._olds = None
+        batch._stale.discard("olds")
         return batch
 
     def with_keys(self, keys: list[Any], serde: Serde[Any]) -> Batch:
