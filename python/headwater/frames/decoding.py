@@ -100,7 +100,7 @@ def _projector(schema: ValueSchema, columns: tuple[Column, ...]) -> JsonProjecto
     fields = []
     for column in columns:
         assert column.field is not None
-        kind, is_nullable = _plain_kind(column.field.type)
+        kind, is_nullable = plain_kind(column.field.type)
         if kind is None:
             return None
         # A default other than None is the decoder's business.
@@ -113,7 +113,12 @@ def _projector(schema: ValueSchema, columns: tuple[Column, ...]) -> JsonProjecto
     return JsonProjector(fields, PRESENT)
 
 
-def _plain_kind(info: msgspec.inspect.Type) -> tuple[str | None, bool]:
+def plain_kind(info: msgspec.inspect.Type) -> tuple[str | None, bool]:
+    """What Rust calls a type, None if it does not know it, and whether None fits.
+
+    Args:
+        info: The type of a field.
+    """
     is_nullable = False
     if isinstance(info, msgspec.inspect.UnionType) and len(info.types) == 2 and info.includes_none:
         is_nullable = True

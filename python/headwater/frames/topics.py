@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import polars as pl
 
+from headwater._core import Rows, fetch_rows
 from headwater.errors import InvalidArgumentError, SerdeError
 from headwater.frames.columns import PRESENT, SCALAR
-from headwater.frames.decoding import decode_frame, key_series
+from headwater.frames.decoding import decode_frame, key_series, plain_kind
 from headwater.frames.encoding import encode_json
 from headwater.frames.schema import ValueSchema
 from headwater.records import Windowed
@@ -46,21 +47,20 @@ def read_frame(broker: Broker, topic: str, *, key: Any = None, value: Any = None
     value_serde: Serde[Any] = resolve(value) if value is not None else known_value or raw()
     core = broker._shared.core
     partitions, _ = core.topic(topic)
-    pieces = [_piece(topic, 0, [], [], [], [], key_serde, value_serde)]
+    pieces = [_piece(topic, 0, [], Rows(), key_serde, value_serde)]
     for partition in range(partitions):
         start, end, _ = core.watermarks(topic, partition)
         while start < end:
-            position, offsets, timestamps, keys, values, _ = core.fetch(topic, partition, start, _FETCH_BYTES, True)  # noqa: FBT003
+            position, offsets, rows = fetch_rows(core, topic, partition, start, _FETCH_BYTES)
             if position <= start:
                 break
             start = position
-            pieces.append(_piece(topic, partition, offsets, timestamps, keys, values, key_serde, value_serde))
+            pieces.append(_piece(topic, partition, offsets, rows, key_serde, value_serde))
     return pl.concat(pieces)
 
 
 def _piece(
-    topic: str, partition: int, offsets: list[int], timestamps: list[int], keys: list[bytes | None],
-    values: list[bytes | None], key_serde: Serde[Any], value_serde: Serde[Any],
+    topic: str, partition: int, offsets: list[int], rows: Rows, key_serde: Serde[Any], value_serde: Serde[Any],
 ) -> pl.DataFrame:  # fmt: skip
     def locate(index: int, error: Exception) -> SerdeError:
         place = f"topic {topic!r} partition {partition} offset {offsets[index]}"
@@ -69,14 +69,15 @@ def _piece(
             field=getattr(error, "field", None),
         )  # fmt: skip
 
-    frame, bad = decode_frame(value_serde, values)
+    frame, bad = decode_frame(value_serde, rows)
     for index, error in bad.items():
         raise locate(index, error) from error
     own = [
         pl.repeat(partition, len(offsets), dtype=pl.Int32, eager=True).alias("partition"),
         pl.Series("offset", offsets, dtype=pl.Int64),
-        pl.Series("timestamp", timestamps, dtype=pl.Int64).cast(_TIME),
+        pl.Series("timestamp", rows.timestamps(), dtype=pl.Int64).cast(_TIME),
     ]
+    keys = rows.keys()
     try:
         own += _key_columns(key_serde, keys)
     except Exception:
@@ -86,7 +87,7 @@ def _piece(
             except Exception as error:
                 raise locate(index, error) from error
         raise
-    return _beside(own, _value_columns(frame, value_serde, values))
+    return _beside(own, _value_columns(frame, value_serde, rows))
 
 
 def _key_columns(serde: Serde[Any], keys: list[bytes | None]) -> list[pl.Series]:
@@ -109,12 +110,12 @@ def _moments(name: str, millis: list[int | None]) -> pl.Series:
     return pl.Series(name, kept, dtype=pl.Int64).cast(_TIME)
 
 
-def _value_columns(frame: pl.DataFrame, serde: Serde[Any], datas: list[bytes | None]) -> list[pl.Series]:
+def _value_columns(frame: pl.DataFrame, serde: Serde[Any], datas: list[bytes | None] | Rows) -> list[pl.Series]:
     columns = frame.drop(PRESENT).get_columns()
     if columns or ValueSchema.of(serde).is_object:
         return columns
     # Nothing is known about the values: their JSON text.
-    return [key_series(serde, datas, SCALAR)]
+    return [key_series(serde, datas if isinstance(datas, list) else datas.values(), SCALAR)]
 
 
 def _beside(own: list[pl.Series], fields: list[pl.Series]) -> pl.DataFrame:
@@ -226,7 +227,30 @@ def _objects(frame: pl.DataFrame, serde: Serde[Any] | None) -> list[bytes | None
             f"expected the columns {', '.join(c.name for c in schema.columns)}, got {frame.columns} - at send_many; "
             f"they are the fields of {serde.name}"
         )
+    fitting = _fitting(frame, schema)
+    if fitting is not None:
+        return encode_json(fitting, {column.name: column.encoded for column in schema.columns})
     return serde.serialize_many(_objects_of(frame.to_dicts(), serde))
+
+
+def _fitting(frame: pl.DataFrame, schema: ValueSchema) -> pl.DataFrame | None:
+    """The columns just as the type's fields would be printed, if that needs no object of the type; else None."""
+    config = getattr(getattr(schema.info, "cls", None), "__struct_config__", None)
+    is_special = not schema.is_open or (config is not None and config.omit_defaults)
+    if is_special or getattr(schema.serde, "format", None) != "json" or frame.width != len(schema.columns):
+        return None
+    series = []
+    for column in schema.columns:
+        assert column.field is not None
+        kind, is_nullable = plain_kind(column.field.type)
+        found = frame[column.name]
+        if kind == "float" and found.dtype.is_integer():
+            found = found.cast(pl.Float64)
+        is_fit = found.dtype.is_integer() if kind == "int" else kind is not None and found.dtype == column.dtype
+        if not is_fit or (found.null_count() and not is_nullable):
+            return None
+        series.append(found)
+    return pl.DataFrame(series)
 
 
 def _objects_of(entries: list[Any], serde: Serde[Any]) -> list[Any]:

@@ -66,17 +66,27 @@ class CombineStep:
         if self.view is None:
             partners, misfits = decode_frame(right.value, rows, self.rights, part="other")
         else:
-            rights = [None if entry is None else entry[0] for entry in rows.lookups(0)]
+            batch, rights = self._looked_up(batch, self.view)
             if self.node.kind == "inner":
-                mask = [entry is not None for entry in rights]
-                batch, rights = batch.filter(mask), [entry for entry in rights if entry is not None]
-                rows = batch.rows
+                batch = batch.filter([entry is not None for entry in rights])
+                rights = list(filter(None.__ne__, rights))
+            rows = batch.rows
             partners, misfits = decode_frame(right.value, rights, self.rights)
         lefts, bad = decode_frame(left.value, rows, self.lefts)
         out = batch.fan(0).typed(self.node.key, self.node.value)
         set_json(out.rows, combine(lefts, partners, self.node.combine.columns))
         bad = {**misfits, **bad}
         return out.without(bad) if bad else out
+
+    def _looked_up(self, batch: Batch, view: View) -> tuple[Batch, list[bytes | None]]:
+        right = self.node.inputs[1]
+        if view.stores == (right,) and view.serdes == (right.value,):
+            return batch, [None if entry is None else entry[0] for entry in batch.rows.lookups(0)]
+        # A table without a store of its own: its value is made of what lies below, and encoded again.
+        batch = batch.decode(values=False)
+        found = view.decode([batch.rows.lookups(index) for index in range(len(view.stores))])
+        values, batch = batch.call(view.read, batch.keys, list(zip(*found, strict=True)))
+        return batch, right.value.serialize_many([None if value is None else value[0] for value in values])
 
 
 def _frame(batch: Batch, fields: frozenset[str] | None, parts: frozenset[str] = frozenset()) -> Any:

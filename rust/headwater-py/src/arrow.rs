@@ -15,7 +15,7 @@ use arrow_array::{
     Array, ArrayRef, BooleanArray, Float64Array, Int64Array, LargeStringArray, RecordBatch, StructArray,
 };
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow_schema::{DataType, Field, Fields};
+use arrow_schema::{DataType, Field, Fields, TimeUnit};
 use headwater_state::json::{Column, ColumnData};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -99,8 +99,8 @@ pub(crate) fn read_batches(frame: &Bound<'_, PyAny>) -> PyResult<Vec<RecordBatch
     RecordBatchStreamReader::try_new(stream).map_err(misfit)?.map(|batch| batch.map_err(misfit)).collect()
 }
 
-/// Whether `read_batches` has entries of this type that `json.rs` can print.
-pub(crate) fn is_plain(kind: &DataType) -> bool {
+/// Whether entries of this type are numbers (or booleans) that fit a fold.
+pub(crate) fn is_number(kind: &DataType) -> bool {
     matches!(
         kind,
         DataType::Int8
@@ -112,9 +112,18 @@ pub(crate) fn is_plain(kind: &DataType) -> bool {
             | DataType::UInt32
             | DataType::Float64
             | DataType::Boolean
-            | DataType::Utf8View
-            | DataType::LargeUtf8
     )
+}
+
+/// Whether `json.rs` can print entries of this type.
+pub(crate) fn is_plain(kind: &DataType) -> bool {
+    match kind {
+        DataType::Utf8View | DataType::LargeUtf8 => true,
+        DataType::Timestamp(TimeUnit::Millisecond | TimeUnit::Microsecond, zone) => {
+            zone.as_ref().is_none_or(|zone| zone.as_ref() == "UTC")
+        }
+        other => is_number(other),
+    }
 }
 
 fn misfit(error: arrow_schema::ArrowError) -> PyErr {

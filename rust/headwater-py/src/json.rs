@@ -3,16 +3,16 @@
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type};
 use arrow_array::{Array, RecordBatch};
-use arrow_schema::DataType;
+use arrow_schema::{DataType, TimeUnit};
 use bytes::Bytes;
-use headwater_state::json::{FieldKind, FieldSpec, Projector, write_f64, write_i64, write_text};
+use headwater_state::json::{FieldKind, FieldSpec, Projector, write_f64, write_i64, write_moment, write_text};
 use headwater_state::store::Argument;
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 
-use crate::arrow::{Columns, array_of, booleans, is_plain, read_batches};
+use crate::arrow::{Columns, array_of, booleans, is_number, is_plain, read_batches};
 use crate::gate::Gate;
 use crate::rows::Rows;
 
@@ -124,7 +124,6 @@ fn set_argument_columns(rows: &mut Rows, frame: &Bound<'_, PyAny>) -> PyResult<b
     let batches = read_batches(frame)?;
     let height: usize = batches.iter().map(RecordBatch::num_rows).sum();
     same_height(rows, height)?;
-    let is_number = |kind: &DataType| is_plain(kind) && !matches!(kind, DataType::Utf8View | DataType::LargeUtf8);
     let is_fit = |batch: &RecordBatch| batch.columns().iter().all(|array| is_number(array.data_type()));
     if !batches.iter().all(is_fit) {
         return Ok(false);
@@ -178,7 +177,9 @@ fn write_objects(frame: &Bound<'_, PyAny>, keys: &[String], has_marks: bool, sin
             object.push(b'{');
             for (prefix, column) in prefixes.iter().zip(columns) {
                 object.extend_from_slice(prefix);
-                column.write(row, &mut object);
+                if !column.write(row, &mut object) {
+                    return Ok(false);
+                }
             }
             object.push(b'}');
             sink(Some(&object))?;
@@ -211,6 +212,9 @@ enum Cells<'a> {
     Bool(&'a arrow_array::BooleanArray),
     View(&'a arrow_array::StringViewArray),
     Text(&'a arrow_array::LargeStringArray),
+    // Moments, and whether they have a zone (UTC).
+    Milli(&'a arrow_array::TimestampMillisecondArray, bool),
+    Micro(&'a arrow_array::TimestampMicrosecondArray, bool),
     Null,
 }
 
@@ -228,12 +232,19 @@ impl<'a> Cells<'a> {
             DataType::Boolean => Self::Bool(array.as_boolean()),
             DataType::Utf8View => Self::View(array.as_string_view()),
             DataType::LargeUtf8 => Self::Text(array.as_string::<i64>()),
+            DataType::Timestamp(TimeUnit::Millisecond, zone) => Self::Milli(array.as_primitive(), zone.is_some()),
+            DataType::Timestamp(TimeUnit::Microsecond, zone) => Self::Micro(array.as_primitive(), zone.is_some()),
             _ => Self::Null,
         }
     }
 
-    fn write(&self, row: usize, out: &mut Vec<u8>) {
+    // False if the entry cannot be printed.
+    fn write(&self, row: usize, out: &mut Vec<u8>) -> bool {
         match self {
+            Self::Milli(array, is_utc) if array.is_valid(row) => {
+                return array.value(row).checked_mul(1000).is_some_and(|micros| write_moment(out, micros, *is_utc));
+            }
+            Self::Micro(array, is_utc) if array.is_valid(row) => return write_moment(out, array.value(row), *is_utc),
             Self::View(array) if array.is_valid(row) => write_text(out, array.value(row)),
             Self::Text(array) if array.is_valid(row) => write_text(out, array.value(row)),
             Self::Bool(array) if array.is_valid(row) => {
@@ -245,6 +256,7 @@ impl<'a> Cells<'a> {
                 Argument::Null => out.extend_from_slice(b"null"),
             },
         }
+        true
     }
 
     fn argument(&self, row: usize) -> Argument {
@@ -263,7 +275,7 @@ impl<'a> Cells<'a> {
             Self::U32(array) => whole!(array),
             Self::Bool(array) => whole!(array),
             Self::F64(array) if array.is_valid(row) => Argument::Float(array.value(row)),
-            Self::F64(_) | Self::View(_) | Self::Text(_) | Self::Null => Argument::Null,
+            _ => Argument::Null,
         }
     }
 }

@@ -16,5 +16,5 @@ mod number;
 mod project;
 mod scan;
 
-pub use encode::{write_f64, write_i64, write_text};
+pub use encode::{write_f64, write_i64, write_moment, write_text};
 pub use project::{Column, ColumnData, Columns, FieldKind, FieldSpec, Outcome, Projector, Slot};

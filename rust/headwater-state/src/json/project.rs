@@ -165,10 +165,10 @@ impl Projector {
     /// If `out` is shorter than the fields.
     #[inline]
     pub fn project(&mut self, text: &[u8], out: &mut [Slot]) -> Outcome {
-        if let Some(shape) = self.shapes.get(self.last_hit) {
-            if shape.read(&self.fields, text, out).is_some() {
-                return Outcome::Known;
-            }
+        if let Some(shape) = self.shapes.get(self.last_hit)
+            && shape.read(&self.fields, text, out).is_some()
+        {
+            return Outcome::Known;
         }
         self.project_other(text, out)
     }
@@ -201,8 +201,8 @@ impl Projector {
         let mut is_found = vec![false; self.fields.len()];
         let mut from = 0;
         let mut at = scan::blank(text, scan::byte(text, scan::blank(text, 0), b'{')?);
-        let is_empty = text.get(at) == Some(&b'}');
-        while !is_empty {
+        let mut has_more = text.get(at) != Some(&b'}');
+        while has_more {
             let key = at;
             at = scan::string(text, at, false)?;
             let name = &text[key + 1..at - 1];
@@ -221,7 +221,7 @@ impl Projector {
             at = scan::blank(text, at);
             match text.get(at)? {
                 b',' => at = scan::blank(text, at + 1),
-                b'}' => break,
+                b'}' => has_more = false,
                 _ => return None,
             }
         }
