@@ -242,3 +242,37 @@ def test_every_record_is_counted_once_across_partitions_and_threads() -> None:
         last = {key: value for key, value, _ in _read(broker, "out")}
     assert sum(last.values()) == 30_000
     assert len(last) == 13
+
+
+def test_a_changelog_is_replaced_by_its_store_when_it_has_outgrown_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headwater.runtime.task.REWRITE_RECORDS", 100)
+    with hw.open(tmp_path) as broker:
+        for topic in ("words", "others"):
+            broker.create_topic(topic, key=str, value=str)
+
+    def run() -> None:
+        app = hw.App("long", broker=str(tmp_path), cache="0")
+        words, others = app.stream("words", key=str, value=str), app.stream("others", key=str, value=str)
+        words.group_by(lambda key, value: value, key=str).count(store="per-value").to_stream().to("counted")
+        words.left_join(
+            others, hw.JoinWindow("5ms"), grace="0ms", combine=lambda a, b: f"{a}|{b}", value=str, store="pairs"
+        ).to("paired")
+        app.run(until="caught_up")
+
+    for round_ in range(20):
+        with hw.open(tmp_path) as broker:
+            _send(broker, "words", [(f"k{i % 3}", f"w{i % 10}", round_ * 1_000 + i) for i in range(60)])
+            _send(broker, "others", [("k1", "p", round_ * 1_000 + 30)])
+        run()
+    with hw.open(tmp_path) as broker:
+        for changelog in ("long-per-value-changelog", "long-pairs-this-join-changelog"):
+            first, end = broker.offsets(changelog)[0]
+            assert first > 0, f"{changelog} still holds its beginning"
+            assert end - first < 400, f"{changelog} holds {end - first} records"
+        assert {key: value for key, value, _ in _read(broker, "counted")} == {f"w{i}": 120 for i in range(10)}
+        paired = [value for _, value, _ in _read(broker, "paired")]
+    # Of each round's records of k1, those 5 ms around the partner (25, 28, 31, 34) have one.
+    assert len([value for value in paired if value.endswith("|p")]) == 20 * 4
+    assert len([value for value in paired if value.endswith("|None")]) >= 19 * 56

@@ -1,7 +1,8 @@
 """A task of an application: one sub-topology and one partition number, with its own stores.
 
 It takes what its source partitions offer in Kafka Streams' order, runs it as a micro-batch, writes the outputs, and now
-and then commits: outputs and changelogs durable first, then one batch of offsets and checkpoint. A task that fails
+and then commits: outputs and changelogs durable first, then one batch of offsets and checkpoint. A changelog that has
+grown far beyond its store is replaced by the store itself, in the same topic, and its old part deleted. A task that fails
 keeps the records before the failing one, commits them, and raises.
 """
 
@@ -18,12 +19,24 @@ from headwater.runtime.fingerprint import fingerprint
 from headwater.runtime.plan import Settings
 from headwater.runtime.runner import Output, Result, Runner
 from headwater.serdes import SessionWindowedSerde, WindowedSerde
-from headwater.state import Rows, append_rows, append_rows_to, fetch_rows, interleave, pack_changes, unpack_changes
+from headwater.state import (
+    Rows,
+    append_rows,
+    append_rows_to,
+    delete_records,
+    fetch_rows,
+    interleave,
+    pack_changes,
+    unpack_changes,
+)
 from headwater.topology import Topology
 from headwater.topology import nodes as n
 
 FETCH_BYTES = 4 << 20
 """How much is read from a partition at once."""
+
+REWRITE_RECORDS = 50_000
+"""How many records more than four times its store a changelog may hold before the store is written anew."""
 
 Place = tuple[str, int]
 """Topic and partition."""
@@ -39,6 +52,7 @@ class Partition:
         self.carries_changes = carries_changes
         self.position = 0
         self.fetched = 0
+        self.forgotten = 0
         self.rows = Rows()
         self.offsets: list[int] = []
 
@@ -339,6 +353,7 @@ class StreamTask:
                 raise flushed.failures.error
             task = self._runner.plan.task
             checkpoint = self._checkpoint
+            rewritten = [self._rewrite(*changelog) for changelog in self._changelogs()]
             for store, index, is_join in self._changelogs():
                 rows = task.take_join_changes(index) if is_join else task.take_changes(index)
                 if len(rows):
@@ -361,3 +376,30 @@ class StreamTask:
             if offsets:
                 self._log.commit_offsets(self.group, offsets)
             self.is_dirty = False
+            self._forget([changelog for changelog in rewritten if changelog is not None])
+
+    def _rewrite(self, store: str, index: int, is_join: bool) -> str | None:  # noqa: FBT001
+        """Write a store whole where its changelog has grown far beyond it: a restore stays as long as the store is large.
+
+        Returns:
+            The store's name if it is written anew.
+        """
+        task = self._runner.plan.task
+        held = task.join_size(index) if is_join else task.store_size(index)
+        counted = sum(part.end - part.start for part in self._checkpoint.changelogs.get(store, ()))
+        if counted <= REWRITE_RECORDS + 4 * held:
+            return None
+        (task.rewrite_join if is_join else task.rewrite)(index)
+        self._checkpoint.changelogs[store] = []
+        return store
+
+    def _forget(self, rewritten: list[str]) -> None:
+        """Delete what no checkpoint speaks of any more: old parts of changelogs, processed parts of repartition topics."""
+        for store in rewritten:
+            ranges = self._checkpoint.changelogs.get(store)
+            if ranges:
+                delete_records(self._log, self._changelog(store), self.partition, ranges[0].start)
+        for source in self.partitions:
+            if source.is_repartition and source.position - source.forgotten >= REWRITE_RECORDS:
+                delete_records(self._log, self._topic(source.topic), source.number, source.position)
+                source.forgotten = source.position

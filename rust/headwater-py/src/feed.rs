@@ -106,6 +106,13 @@ fn append_rows_to(py: Python<'_>, log: &Log, topic: &str, partition: u32, rows: 
     })
 }
 
+/// Forgets the records of a partition below an offset.
+#[pyfunction]
+fn delete_records(py: Python<'_>, log: &Log, topic: &str, partition: u32, before: u64) -> PyResult<u64> {
+    let target = log.partition(py, topic, partition)?;
+    py.enter(|| target.delete_records(before).map_err(Failure::from))
+}
+
 /// Rows of several partitions as one micro-batch, in Kafka Streams' order: the smallest head timestamp first, ties as a
 /// binary heap has them. Stops where a partition that has more to come (`is_open`) runs out.
 ///
@@ -206,6 +213,7 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(fetch_rows, m)?)?;
     m.add_function(wrap_pyfunction!(append_rows, m)?)?;
     m.add_function(wrap_pyfunction!(append_rows_to, m)?)?;
+    m.add_function(wrap_pyfunction!(delete_records, m)?)?;
     m.add_function(wrap_pyfunction!(interleave, m)?)?;
     m.add_function(wrap_pyfunction!(pack_changes, m)?)?;
     m.add_function(wrap_pyfunction!(unpack_changes, m)?)

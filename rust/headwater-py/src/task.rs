@@ -380,6 +380,21 @@ impl Task {
         self.stores.joins[join].set_clocks(clocks);
     }
 
+    /// Lets a store's changelog get every slot anew.
+    fn rewrite(&mut self, store: usize) {
+        self.stores.stores[store].mark_all_changed();
+    }
+
+    /// Lets a join's changelog get every record anew.
+    fn rewrite_join(&mut self, join: usize) {
+        self.stores.joins[join].mark_all_changed();
+    }
+
+    /// Number of records that a join holds.
+    fn join_size(&self, join: usize) -> usize {
+        self.stores.joins[join].len()
+    }
+
     /// The rows that a store's changelog gets since the last call.
     fn take_changes(&mut self, store: usize) -> Rows {
         Rows { rows: changelog::take_store(&mut self.stores.stores[store]) }

@@ -410,6 +410,18 @@ impl JoinBuffer {
         }
     }
 
+    /// Lets the changelog get every record anew, so that what it held before need not be kept.
+    pub fn mark_all_changed(&mut self) {
+        self.inserted.clear();
+        for (side, buckets) in [Side::Left, Side::Right].into_iter().zip(&self.sides) {
+            for (key, records) in buckets.values().flatten() {
+                let records = records.iter().map(|(time, value)| (side, key.clone(), *time, value.clone()));
+                self.inserted.extend(records);
+            }
+        }
+        self.unmatched_changes.extend(self.unmatched.keys().map(|at| (at.clone(), ())));
+    }
+
     /// Takes the records inserted since the last call, for the changelog.
     pub fn take_inserted(&mut self) -> Vec<(Side, Bytes, i64, Bytes)> {
         std::mem::take(&mut self.inserted)

@@ -339,6 +339,13 @@ impl Store {
         keys.into_iter().map(|key| (key.clone(), self.shape.get(&key).cloned())).collect()
     }
 
+    /// Lets the changelog get every slot anew, so that what it held before need not be kept.
+    pub fn mark_all_changed(&mut self) {
+        for (key, _) in self.shape.entries() {
+            self.changed.insert(key, ());
+        }
+    }
+
     /// Puts a restored slot: no undo, no cache, no changelog.
     pub fn restore(&mut self, key: StoreKey, slot: Option<Slot>) {
         self.shape.put(&key, slot);
