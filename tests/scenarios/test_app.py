@@ -192,6 +192,24 @@ def test_a_running_application_can_be_read_and_stopped(broker: hw.Broker) -> Non
         app.store("counts")
 
 
+def test_a_task_waits_for_a_partition_that_is_behind(broker: hw.Broker) -> None:
+    broker.create_topic("others", key=str, value=str)
+    app = hw.App("merged", broker=broker, max_task_idle="20s")
+    words, others = app.stream("words", key=str, value=str), app.stream("others", key=str, value=str)
+    words.merge(others).to("merged-words")
+    _send(broker, "words", [("a", "second", 2_000)])
+    thread = threading.Thread(target=app.run)
+    thread.start()
+    time.sleep(0.2)
+    _send(broker, "others", [("a", "first", 1_000), ("a", "third", 3_000)])
+    deadline = time.monotonic() + 15
+    while app.metrics().records < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    app.stop()
+    thread.join(20)
+    assert [value for _, value, _ in _read(broker, "merged-words", value=str)][:2] == ["first", "second"]
+
+
 def test_run_async_stops_when_cancelled(broker: hw.Broker) -> None:
     _send(broker, "words", [("a", "x", 1)])
     app = _counts(broker)

@@ -53,6 +53,7 @@ class App(StreamsBuilder):
         commit_interval: Duration = "100ms",
         batch_size: int = 10_000,
         threads: int | None = None,
+        max_task_idle: Duration = "0s",
         compatibility: Literal["kafka"] | None = None,
     ) -> None:
         """Define an application; nothing is opened.
@@ -65,6 +66,8 @@ class App(StreamsBuilder):
             commit_interval: How often caches are flushed and positions committed while records keep coming.
             batch_size: Largest number of records of a micro-batch.
             threads: Worker threads; the number of cores if not given.
+            max_task_idle: How long a task waits for a source partition that has nothing while others have, so that
+                records are taken in order of time; replays do not wait.
             compatibility: ``"kafka"`` does what Kafka Streams does even where headwater deliberately differs.
 
         Raises:
@@ -81,6 +84,7 @@ class App(StreamsBuilder):
             raise InvalidArgumentError(f"expected batch_size to be 1 or more, got {batch_size} - at App")
         self._batch_size = batch_size
         self._threads = threads
+        self._idle_seconds = parse_duration_ms(max_task_idle, "App(max_task_idle=)") / 1000
         if compatibility not in (None, "kafka"):
             raise InvalidArgumentError(f'expected compatibility=None or "kafka", got {compatibility!r} - at App')
         self._compatibility = compatibility
@@ -318,6 +322,7 @@ class App(StreamsBuilder):
                         names,
                         policies,
                         batch_size=self._batch_size,
+                        idle_seconds=self._idle_seconds,
                     )
                 )
         return tasks

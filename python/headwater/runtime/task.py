@@ -9,6 +9,7 @@ keeps the records before the failing one, commits them, and raises.
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 from headwater.errors import TopologyChangedError
@@ -78,12 +79,15 @@ class StreamTask:
         policies: dict[str, Any],
         *,
         batch_size: int,
+        idle_seconds: float = 0.0,
     ) -> None:
         self.group = group
         self.name = f"{number}_{partition}"
         self.partition = partition
         self.broker = broker
         self.batch_size = batch_size
+        self._idle_seconds = idle_seconds
+        self._idle_since: float | None = None
         self.lock = threading.RLock()
         self._log = broker._shared.core
         self._names = topic_names
@@ -250,6 +254,8 @@ class StreamTask:
             limits = ends or {}
             is_open = [self._fill(source, limits.get((source.topic, source.number))) for source in self.partitions]
             parts = [source.rows for source in self.partitions]
+            if ends is None and self._waits(parts):
+                return 0
             if len(parts) == 1 and len(parts[0]) <= self.batch_size:
                 taken, owners = [parts[0]], [0] * len(parts[0])
                 self.partitions[0].rows = Rows()
@@ -260,6 +266,16 @@ class StreamTask:
             has_more = any(len(source.rows) for source in self.partitions) or any(is_open)
             self._process(taken, owners, [] if has_more else [len(owners) - 1])
             return len(owners)
+
+    def _waits(self, parts: list[Rows]) -> bool:
+        """Whether to wait for a partition that has nothing while others have: Kafka Streams' ``max.task.idle.ms``."""
+        if not self._idle_seconds or all(len(rows) for rows in parts) or not any(len(rows) for rows in parts):
+            self._idle_since = None
+            return False
+        now = time.monotonic()
+        if self._idle_since is None:
+            self._idle_since = now
+        return now - self._idle_since < self._idle_seconds
 
     def _fill(self, source: Partition, limit: int | None) -> bool:
         """Read ahead; returns whether more is known to come."""
