@@ -21,6 +21,7 @@ from msgspec import inspect
 
 from headwater.frames.columns import SCALAR
 from headwater.serdes import Serde
+from headwater.serdes.documents import fields_in_order
 
 T = TypeVar("T")
 DTypes = Any  # a polars type: pl.DataType, or one of its classes
@@ -111,7 +112,7 @@ class ValueSchema:
             self.is_object = True
             self.is_mapping = isinstance(info, inspect.TypedDictType)
             self.is_open = _is_open(info)
-            self.columns = tuple(_column(field) for field in info.fields)
+            self.columns = tuple(_column(field) for field in fields_in_order(info))
         else:
             dtype, convert = _dtype(info, frozenset())
             if dtype is not None:

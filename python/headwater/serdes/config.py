@@ -16,7 +16,7 @@ from msgspec import inspect
 
 from headwater.errors import InvalidArgumentError
 from headwater.serdes.base import Serde
-from headwater.serdes.documents import JsonSerde, MsgpackSerde
+from headwater.serdes.documents import JsonSerde, MsgpackSerde, fields_in_order
 from headwater.serdes.inferred import InferredSerde
 from headwater.serdes.scalars import float64, int64, raw, text
 from headwater.serdes.windowed import SessionWindowedSerde, WindowedSerde
@@ -117,7 +117,7 @@ def _describe(info: Any, seen: set[Any]) -> Any:
         if info.cls in seen or is_tagged:
             return "any"
         below = seen | {info.cls}
-        fields = [[f.encode_name, _describe(f.type, below), f.required] for f in info.fields]
+        fields = [[f.encode_name, _describe(f.type, below), f.required] for f in fields_in_order(info)]
         return {"struct": info.cls.__name__, "fields": fields}
     return "any"
 

@@ -11,6 +11,7 @@ import re
 from typing import Any, TypeVar, overload
 
 import msgspec
+import msgspec.inspect
 
 from headwater.errors import InvalidArgumentError, SerdeError
 from headwater.serdes.base import Serde, misfit
@@ -31,6 +32,19 @@ def type_name(kind: Any) -> str:
     if isinstance(kind, type) and not getattr(kind, "__args__", None):
         return kind.__name__
     return re.sub(r"\b(?:\w+\.)+(?=\w)", "", repr(kind))
+
+
+def fields_in_order(info: Any) -> list[Any]:
+    """Fields of an object's type in the order in which they were declared; msgspec sorts those of a TypedDict.
+
+    Args:
+        info: msgspec's description of a Struct, dataclass, TypedDict or NamedTuple.
+    """
+    declared = {name: rank for rank, name in enumerate(getattr(info.cls, "__annotations__", ()))}
+    fields: list[Any] = list(info.fields)
+    if isinstance(info, msgspec.inspect.TypedDictType):
+        fields.sort(key=lambda field: declared.get(field.name, len(declared)))
+    return fields
 
 
 class _DocumentSerde(Serde[T]):

@@ -53,7 +53,9 @@ pub(crate) enum Undo {
     Slot { store: usize, key: StoreKey, previous: Option<Slot> },
     Dirty { store: usize, key: StoreKey, previous: Option<Dirty> },
     Flush { store: usize, dirty: Vec<(StoreKey, Dirty)>, flushed: i64 },
-    Clock { store: usize, previous: Clocks },
+    // The two clocks of a store belong to different steps, which run at different levels: each has its own past.
+    StreamTime { store: usize, previous: i64 },
+    Observed { store: usize, previous: i64 },
     Join { store: usize, entry: join_buffer::JoinUndo },
 }
 
@@ -199,7 +201,8 @@ impl Store {
         if self.is_windowed() {
             let time = self.shape.time_of(&key);
             if time > self.clocks.observed {
-                write.undo.push(seq_of(write.order), Undo::Clock { store: write.store, previous: self.clocks });
+                let previous = self.clocks.observed;
+                write.undo.push(seq_of(write.order), Undo::Observed { store: write.store, previous });
                 self.clocks.observed = time;
             }
         }
@@ -256,7 +259,7 @@ impl Store {
     /// Moves the operator's stream time forward; returns the new one.
     pub fn advance(&mut self, timestamp: i64, store: usize, seq: u32, undo: &mut UndoLog) -> i64 {
         if timestamp > self.clocks.stream_time {
-            undo.push(seq, Undo::Clock { store, previous: self.clocks });
+            undo.push(seq, Undo::StreamTime { store, previous: self.clocks.stream_time });
             self.clocks.stream_time = timestamp;
         }
         self.clocks.stream_time
@@ -379,7 +382,8 @@ impl Store {
                 self.dirty = dirty.into_iter().collect();
                 self.flushed = flushed;
             }
-            Undo::Clock { previous, .. } => self.clocks = previous,
+            Undo::StreamTime { previous, .. } => self.clocks.stream_time = previous,
+            Undo::Observed { previous, .. } => self.clocks.observed = previous,
             Undo::Join { .. } => {}
         }
     }
@@ -411,7 +415,8 @@ impl Stores {
                 Undo::Slot { store, .. }
                 | Undo::Dirty { store, .. }
                 | Undo::Flush { store, .. }
-                | Undo::Clock { store, .. } => {
+                | Undo::StreamTime { store, .. }
+                | Undo::Observed { store, .. } => {
                     self.stores[store].undo(entry);
                 }
             }
