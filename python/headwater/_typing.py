@@ -13,3 +13,6 @@ Mode = Literal["rw", "r"]
 
 # "raise", "skip", "topic:NAME", or a callable that gets (error, raw record) and returns a replacement or None to skip.
 OnError = str | Callable[[Any, Any], Any]
+
+# "lazy" decodes what a stage reads, "eager" checks every key and value at the source.
+Validate = Literal["lazy", "eager"]

@@ -175,7 +175,7 @@ def data(values):
 def test_undecodable_records_follow_the_policy(values, batch_size):
     good = [value for value in values if value is not None]
     seen = []
-    for policy in ("skip", "topic:bad", seen.append):
+    for policy in ("skip", "topic:bad", lambda error, record: seen.append(error)):
         app = hw.App("policies")
         app.stream("in", key=str, value=int, on_error=policy).map_values(lambda v: v + 1, value=int).to("out")
         with TopologyTestDriver(app, batch_size=batch_size, trace=True) as driver:

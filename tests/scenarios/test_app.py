@@ -294,3 +294,20 @@ def test_a_changelog_is_replaced_by_its_store_when_it_has_outgrown_it(
     # Of each round's records of k1, those 5 ms around the partner (25, 28, 31, 34) have one.
     assert len([value for value in paired if value.endswith("|p")]) == 20 * 4
     assert len([value for value in paired if value.endswith("|None")]) >= 19 * 56
+
+
+def test_a_value_that_nobody_reads_is_checked_only_if_asked(broker: hw.Broker) -> None:
+    _send(broker, "words", [("a", "[1, 2]", 1), ("a", "{", 2)])
+
+    def copy(name: str, **options: Any) -> hw.App:
+        app = hw.App(name, broker=broker)
+        app.stream("words", key=str, value=hw.serdes.json(list[int]), **options).to(f"{name}-out")
+        return app
+
+    assert copy("lazy").run(until="caught_up").dropped_records == 0
+    assert len(_read(broker, "lazy-out", value=bytes)) == 2
+    seen: list[tuple[str, bytes]] = []
+    eager = copy("eager", validate="eager", on_error=lambda error, record: seen.append((error.topic, record.value)))
+    assert eager.run(until="caught_up").dropped_records == 1
+    assert seen == [("words", b"{")]
+    assert [value for _, value, _ in _read(broker, "eager-out")] == [[1, 2]]

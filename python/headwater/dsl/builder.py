@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar, overload
 
-from headwater._typing import OnError
+from headwater._typing import OnError, Validate
 from headwater.dsl.functions import ExpressionTypes, NoExpressions
 from headwater.dsl.graph import Graph
 from headwater.dsl.streams import Stream
@@ -38,36 +38,38 @@ class StreamsBuilder:
     # --- where data comes from --------------------------------------------------------------------------------------
 
     @overload
-    def stream(self, topic: Topic[K, V], *, name: str | None = None, on_error: OnError = "raise") -> Stream[K, V]: ...
+    def stream(
+        self, topic: Topic[K, V], *, name: str | None = None, on_error: OnError = "raise", validate: Validate = "lazy"
+    ) -> Stream[K, V]: ...  # fmt: skip
 
     @overload
     def stream(
         self, topic: str, *more: str, key: type[K] | Serde[K], value: type[V] | Serde[V],
-        name: str | None = None, on_error: OnError = "raise",
+        name: str | None = None, on_error: OnError = "raise", validate: Validate = "lazy",
     ) -> Stream[K, V]: ...  # fmt: skip
 
     @overload
     def stream(
         self, topic: str, *more: str, key: type[K] | Serde[K], value: None = None,
-        name: str | None = None, on_error: OnError = "raise",
+        name: str | None = None, on_error: OnError = "raise", validate: Validate = "lazy",
     ) -> Stream[K, bytes]: ...  # fmt: skip
 
     @overload
     def stream(
         self, topic: str, *more: str, key: None = None, value: type[V] | Serde[V],
-        name: str | None = None, on_error: OnError = "raise",
+        name: str | None = None, on_error: OnError = "raise", validate: Validate = "lazy",
     ) -> Stream[bytes, V]: ...  # fmt: skip
 
     @overload
     def stream(
         self, topic: str, *more: str, key: None = None, value: None = None,
-        name: str | None = None, on_error: OnError = "raise",
+        name: str | None = None, on_error: OnError = "raise", validate: Validate = "lazy",
     ) -> Stream[bytes, bytes]: ...  # fmt: skip
 
     @overload
     def stream(
         self, topic: str, *more: str, key: Any = None, value: Any = None,
-        name: str | None = None, on_error: OnError = "raise",
+        name: str | None = None, on_error: OnError = "raise", validate: Validate = "lazy",
     ) -> Stream[Any, Any]: ...  # fmt: skip
 
     def stream(
@@ -78,6 +80,7 @@ class StreamsBuilder:
         value: Any = None,
         name: str | None = None,
         on_error: OnError = "raise",
+        validate: Validate = "lazy",
     ) -> Stream[Any, Any]:
         """Read one or more topics as a stream of facts.
 
@@ -88,7 +91,9 @@ class StreamsBuilder:
             value: Serde or type of the values.
             name: Stable name of the source.
             on_error: What happens to a record that does not decode: ``"raise"``, ``"skip"``, ``"topic:NAME"`` or a
-                callable that is given the `SerdeError`.
+                callable that is given the `SerdeError` and the raw record, which is then skipped.
+            validate: ``"eager"`` checks every key and value at the source. ``"lazy"`` checks what a stage reads: a JSON
+                value that nobody reads is passed on as it is. (Text and fixed-width values are checked in any case.)
 
         Returns:
             A stream of ``(K, V)``, partitioned like the topic.
@@ -97,7 +102,8 @@ class StreamsBuilder:
         self._graph.claim(topics, "stream")
         name = self._graph.names.given_or_processor(name, "KSTREAM-SOURCE-")
         for known in self._graph.streams_of(topics):
-            if (known.key.name, known.value.name, known.on_error) == (key_serde.name, value_serde.name, on_error):
+            mine = (key_serde.name, value_serde.name, on_error, validate)
+            if (known.key.name, known.value.name, known.on_error, known.validate) == mine:
                 # As in Kafka Streams, streams of one topic are one source, which keeps its first name.
                 return Stream(self._graph, known)
         node = self._graph.add(
@@ -107,6 +113,7 @@ class StreamsBuilder:
             value=value_serde,
             topics=topics,
             on_error=on_error,
+            validate=validate,
         )
         return Stream(self._graph, node)
 

@@ -11,19 +11,29 @@ from collections.abc import Callable
 from typing import Any
 
 from headwater.errors import HeadwaterError, ProcessingError, SerdeError
+from headwater.records import Record
 
 
 class Coordinates:
     """Where a source record came from."""
 
-    __slots__ = ("key", "offset", "partition", "topic", "value")
+    __slots__ = ("key", "offset", "partition", "timestamp", "topic", "value")
 
-    def __init__(self, topic: str, partition: int, offset: int, key: bytes | None, value: bytes | None) -> None:
+    def __init__(
+        self,
+        topic: str,
+        partition: int,
+        offset: int,
+        key: bytes | None,
+        value: bytes | None,
+        timestamp: int = -1,
+    ) -> None:
         self.topic = topic
         self.partition = partition
         self.offset = offset
         self.key = key
         self.value = value
+        self.timestamp = timestamp
 
     def __str__(self) -> str:
         return f"topic '{self.topic}' partition {self.partition} offset {self.offset}"
@@ -98,7 +108,7 @@ class Failures:
         if isinstance(policy, str) and policy.startswith("topic:"):
             self.diverted.append((policy.removeprefix("topic:"), seq))
         elif callable(policy):
-            policy(_located(cause, at))
+            policy(_located(cause, at), Record(at.topic, at.partition, at.offset, at.timestamp, at.key, at.value))
         return False
 
 

@@ -263,6 +263,8 @@ class Plan:
     @lower.register
     def _(self, node: n.StreamSource) -> Vertex:
         source = self._source(node, node.topics)
+        if node.validate == "eager":
+            return self._vector(node, steps.DecodeStep(node), source)
         validate = steps.ValidateStep(node.key, node.value)
         return self._vector(node, validate, source) if validate.is_needed else source
 

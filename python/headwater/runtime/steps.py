@@ -215,6 +215,16 @@ class ValidateStep:
         return batch.without(bad)
 
 
+class DecodeStep:
+    """Decodes every key and value at the source."""
+
+    def __init__(self, node: n.StreamSource) -> None:
+        self.node = node
+
+    def run(self, batch: Batch) -> Batch:
+        return batch.decode()
+
+
 class TableFilterStep:
     """A table's filter: what fails the predicate becomes a deletion."""
 

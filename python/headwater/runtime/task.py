@@ -308,7 +308,14 @@ class StreamTask:
             offset = firsts[part][rank]
             # The rows themselves have gone where they were needed: read the record once more.
             _, _, again = fetch_rows(self._log, self._topic(source.topic), source.number, offset, 1)
-            return Coordinates(self._topic(source.topic), source.number, offset, again.keys()[0], again.values()[0])
+            return Coordinates(
+                self._topic(source.topic),
+                source.number,
+                offset,
+                again.keys()[0],
+                again.values()[0],
+                again.timestamps()[0],
+            )
 
         inputs = {source.topic: rows for source, rows in zip(self.partitions, taken, strict=True) if len(rows)}
         result = self._runner.process(inputs, marks, locate, lambda topic: self._policies.get(topic, "raise"))
@@ -346,7 +353,7 @@ class StreamTask:
     def _divert(self, result: Result, locate: Any) -> None:
         for topic, seq in result.failures.diverted:
             at = locate(seq)
-            rows = Rows.source([0], [at.key], [at.value], [0], [b""])
+            rows = Rows.source([0], [at.key], [at.value], [at.timestamp], [b""])
             append_rows(self._log, topic, int(self._log.topic(topic)[0]), rows, 0, self.partition)
 
     def close_windows(self) -> None:
