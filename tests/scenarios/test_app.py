@@ -99,6 +99,17 @@ def test_a_failing_function_keeps_what_came_before(broker: hw.Broker) -> None:
     assert [value for _, value, _ in _read(broker, "shouted", key=str, value=str)] == ["X", "Y"]
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_failure_ends_a_run_that_serves(broker: hw.Broker, threads: int) -> None:
+    broker.create_topic("wide", partitions=4, key=str, value=str)
+    _send(broker, "wide", [(f"k{i}", "bad" if i == 5 else "good", i) for i in range(10)])
+    app = hw.App("serving", broker=broker, threads=threads)
+    app.stream("wide", key=str, value=str).map_values(lambda v: 1 // (v != "bad"), value=int).to("out")
+    with pytest.raises(hw.ProcessingError) as caught:
+        app.run()
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
 def test_undecodable_records_follow_their_sources_policy(broker: hw.Broker) -> None:
     broker.create_topic("numbers")
     with broker.producer() as producer:

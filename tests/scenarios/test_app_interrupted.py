@@ -8,6 +8,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
 import headwater as hw
 
 PROGRAM = """
@@ -27,12 +29,12 @@ PROGRAM = """
 """
 
 
-def _start(tmp_path: Path, seconds: float) -> subprocess.Popen[str]:
+def _start(tmp_path: Path, seconds: float, partitions: int = 1) -> subprocess.Popen[str]:
     with hw.open(tmp_path / "data") as broker:
-        broker.create_topic("words", key=str, value=str)
+        broker.create_topic("words", partitions=partitions, key=str, value=str)
         with broker.producer() as producer:
             for word in ("first", "second"):
-                producer.send("words", key="a", value=word, timestamp=1)
+                producer.send("words", key="a", value=word, partition=0, timestamp=1)
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(PROGRAM))
     return subprocess.Popen(
@@ -54,8 +56,9 @@ def test_one_interrupt_finishes_commits_and_returns(tmp_path: Path) -> None:
         assert broker.lag("interrupted") == {hw.TopicPartition("words", 0): 0}
 
 
-def test_a_second_interrupt_leaves_at_once(tmp_path: Path) -> None:
-    with _start(tmp_path, 30) as child:
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_a_second_interrupt_leaves_at_once(tmp_path: Path, partitions: int) -> None:
+    with _start(tmp_path, 30, partitions) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "first\n"
         child.send_signal(signal.SIGINT)

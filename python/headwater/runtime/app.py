@@ -205,7 +205,8 @@ class App(StreamsBuilder):
                     self._run(broker, until == "caught_up", close_windows, progress)
                 return self.metrics()
             finally:
-                if self._tasks:
+                # Whoever leaves at once does not wait for the batches that the workers are in.
+                if self._tasks and not isinstance(sys.exc_info()[1], SystemExit):
                     self._last = collect(self._tasks, time.monotonic() - self._started)
                 self._tasks = []
                 if opened:
@@ -269,10 +270,9 @@ class App(StreamsBuilder):
             _Worker(self._tasks, self._stop, self._commit_seconds).run()
             return
         workers = [_Worker(self._tasks[number::threads], self._stop, self._commit_seconds) for number in range(threads)]
-        _in_threads([worker.run for worker in workers], self._stop)
-        for worker in workers:
-            if worker.error is not None:
-                raise worker.error
+        errors = _in_threads([worker.run for worker in workers], self._stop)
+        if errors:
+            raise errors[0]
 
     def _replay(self, closes: bool) -> None:  # noqa: FBT001
         ends = {id(task): task.ends() for task in self._tasks}
@@ -379,7 +379,6 @@ class _Worker:
         self.tasks = tasks
         self.stop = stop
         self.commit_seconds = commit_seconds
-        self.error: BaseException | None = None
 
     def run(self) -> None:
         committed = time.monotonic()

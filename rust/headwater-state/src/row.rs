@@ -46,7 +46,7 @@ pub struct Row {
     /// The encoded headers of the record (count and entries); empty means none.
     pub headers: Bytes,
     /// What lookups found, one entry a store.
-    pub lookups: SmallVec<[Found; 1]>,
+    pub lookups: Vec<Found>,
 }
 
 impl Row {

@@ -165,14 +165,14 @@ impl Segment {
 }
 
 // All rows in order. One sorted input needs no merging.
-fn merged(mut inputs: Vec<Input>) -> Vec<(usize, u8, Row)> {
+fn merged(mut inputs: Vec<Input>) -> Box<dyn Iterator<Item = (usize, u8, Row)>> {
     let tag = |input: Input| input.rows.into_iter().map(move |row| (input.node, input.input, row));
     if inputs.len() == 1 {
-        return inputs.pop().into_iter().flat_map(tag).collect();
+        return Box::new(inputs.pop().into_iter().flat_map(tag));
     }
     let mut all: Vec<_> = inputs.into_iter().flat_map(tag).collect();
     all.sort_by(|a, b| a.2.order.cmp(&b.2.order));
-    all
+    Box::new(all.into_iter())
 }
 
 impl Run<'_> {
