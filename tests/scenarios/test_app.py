@@ -322,3 +322,18 @@ def test_a_value_that_nobody_reads_is_checked_only_if_asked(broker: hw.Broker) -
     assert eager.run(until="caught_up").dropped_records == 1
     assert seen == [("words", b"{")]
     assert [value for _, value, _ in _read(broker, "eager-out")] == [[1, 2]]
+
+
+def test_a_replay_of_many_partitions_is_in_order_behind_a_repartition_topic() -> None:
+    with hw.open("memory:") as broker:
+        broker.create_topic("words", partitions=5, key=str, value=str)
+        _send(broker, "words", [(f"k{i % 97}", f"w{i % 3}", i * 10) for i in range(20_000)])
+        app = hw.App("ordered", broker=broker)
+        app.stream("words", key=str, value=str).group_by(lambda key, word: word, key=str).windowed_by(
+            hw.TumblingWindow("10s", grace="2s")
+        ).count().to_stream().to("out")
+        metrics = app.run(until="caught_up")
+        last = {key: value for key, value, _ in _read(broker, "out")}
+    assert metrics.late_records == 0
+    assert sum(last.values()) == 20_000
+    assert metrics.mean_batch_size > 50

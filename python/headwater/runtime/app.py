@@ -282,6 +282,9 @@ class App(StreamsBuilder):
             for task in group:
                 internal = {place: end for place, end in task.ends().items() if place[0] in task.runner.plan.internal}
                 ends[id(task)].update(internal)
+            slack = None if len(group) == 1 else _order_slack_ms(self.topology, group[0])
+            if slack is not None:
+                _replay_in_order(group, ends, slack, self._stop, self._commit_seconds)
             work = [_Replay(task, ends[id(task)], closes, self._stop, self._commit_seconds).run for task in group]
             errors = _in_threads(work, self._stop, limit=self._threads or _cores())
             if errors:
@@ -422,6 +425,46 @@ class _Replay:
         if self.closes and not self.stop.is_set():
             self.task.close_windows()
         self.task.commit()
+
+
+def _order_slack_ms(topology: Topology, task: StreamTask) -> int | None:
+    """How far the tasks of a sub-topology may drift apart in event time, or None if nothing downstream minds.
+
+    Tasks that write one repartition topic decide together how far out of order it is, and windows behind it drop what is
+    later than their grace: half of the smallest one leaves the other half to the data's own disorder.
+    """
+    graces = []
+    for repartition in task.runner.plan.repartitions.values():
+        for node in topology.descendants(repartition):
+            window = getattr(node, "window", None)
+            if window is not None:
+                graces.append(window.grace_ms // 2)
+    return min(graces, default=None)
+
+
+def _replay_in_order(
+    tasks: list[StreamTask],
+    ends: dict[int, dict[tuple[str, int], int]],
+    slack_ms: int,
+    stop: threading.Event,
+    commit_seconds: float,
+) -> None:
+    """Step tasks in turn, always the one that is behind in event time, and not far beyond the next one."""
+    committed = time.monotonic()
+    while not stop.is_set():
+        heads = sorted(
+            (head, number)
+            for number, task in enumerate(tasks)
+            if (head := task.next_timestamp(ends[id(task)])) is not None
+        )
+        if not heads:
+            return
+        task = tasks[heads[0][1]]
+        task.step(ends[id(task)], until=heads[1][0] + slack_ms if len(heads) > 1 else None)
+        if time.monotonic() - committed >= commit_seconds:
+            for each in tasks:
+                each.commit()
+            committed = time.monotonic()
 
 
 def _in_threads(work: list[Callable[[], None]], stop: threading.Event, limit: int | None = None) -> list[BaseException]:

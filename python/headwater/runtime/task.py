@@ -239,11 +239,25 @@ class StreamTask:
         places = [(self._topic(source.topic), source.number, source.fetched) for source in self.partitions]
         return bool(self._log.wait(places, seconds))
 
-    def step(self, ends: dict[Place, int] | None = None) -> int:
+    def next_timestamp(self, ends: dict[Place, int]) -> int | None:
+        """Event time of the next record of a replay, or None at its end.
+
+        Args:
+            ends: Offsets up to which records count.
+        """
+        with self.lock:
+            for source in self.partitions:
+                self._fill(source, ends.get((source.topic, source.number)))
+            return min(
+                (source.rows.head(1).timestamps()[0] for source in self.partitions if len(source.rows)), default=None
+            )
+
+    def step(self, ends: dict[Place, int] | None = None, until: int | None = None) -> int:
         """Process one micro-batch.
 
         Args:
             ends: Offsets up to which records count, for a replay; None for all there is.
+            until: Event time at which to stop, though not before one record.
 
         Returns:
             Number of records processed; 0 if there was nothing to do.
@@ -256,11 +270,11 @@ class StreamTask:
             parts = [source.rows for source in self.partitions]
             if ends is None and self._waits(parts):
                 return 0
-            if len(parts) == 1 and len(parts[0]) <= self.batch_size:
+            if len(parts) == 1 and len(parts[0]) <= self.batch_size and until is None:
                 taken, owners = [parts[0]], [0] * len(parts[0])
                 self.partitions[0].rows = Rows()
             else:
-                taken, owners = interleave(parts, is_open, self.batch_size)
+                taken, owners = interleave(parts, is_open, self.batch_size, until)
             if not owners:
                 return 0
             has_more = any(len(source.rows) for source in self.partitions) or any(is_open)

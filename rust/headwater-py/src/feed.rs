@@ -114,12 +114,19 @@ fn delete_records(py: Python<'_>, log: &Log, topic: &str, partition: u32, before
 }
 
 /// Rows of several partitions as one micro-batch, in Kafka Streams' order: the smallest head timestamp first, ties as a
-/// binary heap has them. Stops where a partition that has more to come (`is_open`) runs out.
+/// binary heap has them. Stops where a partition that has more to come (`is_open`) runs out, and, but for the first row,
+/// at a record later than `until`.
 ///
 /// Returns, for each partition, the rows taken (their seqs are places in the common order), and for each seq which
 /// partition it is of.
 #[pyfunction]
-fn interleave(mut parts: Vec<PyRefMut<'_, Rows>>, is_open: Vec<bool>, limit: usize) -> (Vec<Rows>, Vec<usize>) {
+#[pyo3(signature = (parts, is_open, limit, until=None))]
+fn interleave(
+    mut parts: Vec<PyRefMut<'_, Rows>>,
+    is_open: Vec<bool>,
+    limit: usize,
+    until: Option<i64>,
+) -> (Vec<Rows>, Vec<usize>) {
     let mut queues: Vec<std::collections::VecDeque<Row>> =
         parts.iter_mut().map(|part| std::mem::take(&mut part.rows).into()).collect();
     let head =
@@ -144,6 +151,9 @@ fn interleave(mut parts: Vec<PyRefMut<'_, Rows>>, is_open: Vec<bool>, limit: usi
     let mut taken: Vec<Rows> = queues.iter().map(|_| Rows::default()).collect();
     let mut owners = Vec::new();
     while !waits && owners.len() < limit && !heap.is_empty() {
+        if !owners.is_empty() && until.is_some_and(|until| head(&queues, heap[0]) > until) {
+            break;
+        }
         let part = heap.swap_remove(0);
         let (mut at, length) = (0, heap.len());
         while 2 * at + 1 < length {
