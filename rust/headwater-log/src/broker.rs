@@ -16,17 +16,14 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 
+use crate::catalog::{self, find_foreign, is_leftover, read_topics};
 use crate::growth::Growth;
 use crate::offsets::{OFFSETS_TOPIC, OffsetStore};
 use crate::partition::Setting;
-use crate::sealed::{self, Broken};
-use crate::storage::{Lock, Storage, read_all, replace};
+use crate::storage::{Lock, Storage};
 use crate::{Clock, Durability, Error, Partition, Result, SystemClock, Topic, TopicConfig};
 
-const TOPICS: &str = "headwater.json";
 const LOCK: &str = ".lock";
-/// What this version writes and understands.
-const FORMAT: u64 = 1;
 /// When the commits before are forgotten: reading so many takes some tenths of a second.
 const OFFSETS_SEGMENT_BYTES: &str = "16777216";
 /// How often retention is looked at.
@@ -359,8 +356,7 @@ impl Inner {
                 (topic.name.clone(), value)
             })
             .collect();
-        let bytes = sealed::seal(FORMAT, &json!(topics));
-        replace(&*self.storage, "", TOPICS, &bytes).map_err(Error::io("write", self.storage.describe(TOPICS)))
+        catalog::write(&*self.storage, &json!(topics))
     }
 }
 
@@ -388,93 +384,6 @@ fn open_topic(
         opened.push(Arc::new(partition));
     }
     Ok(Topic { name: name.to_owned(), config, partitions: opened })
-}
-
-type Described = (String, u32, TopicConfig);
-
-/// Name, partition count and settings of every topic; None if the directory is new.
-fn read_topics(storage: &dyn Storage) -> Result<Option<Vec<Described>>> {
-    let path = storage.describe(TOPICS);
-    let bytes = match storage.open(TOPICS, false).and_then(|file| read_all(&*file)) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        read => read.map_err(Error::io("read", path.clone()))?,
-    };
-    let unreadable = |message: String| Error::Unreadable { path: path.clone(), message };
-    let topics = sealed::unseal(FORMAT, &bytes).map_err(|broken| {
-        unreadable(match broken {
-            Broken::Format(found) => format!(
-                "expected a directory of format {FORMAT}, got {found} - at {path}; use a newer headwater, nothing was changed"
-            ),
-            Broken::Damaged(what) => {
-                format!("expected the list of topics as it was written, got {what} - at {path}; restore the file")
-            }
-        })
-    })?;
-    let topic = |(name, value): (&String, &Value)| -> Result<Described> {
-        let broken =
-            || unreadable(format!("expected partitions and settings of topic '{name}' - at {path}; restore the file"));
-        let partitions = value.get("partitions").and_then(Value::as_u64).and_then(|count| u32::try_from(count).ok());
-        let settings = value.get("config").and_then(Value::as_object).ok_or_else(broken)?;
-        let text = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
-        let settings = settings.iter().map(text).collect::<Option<_>>().ok_or_else(broken)?;
-        Ok((name.clone(), partitions.filter(|count| *count > 0).ok_or_else(broken)?, TopicConfig::new(settings)?))
-    };
-    topics.as_object().map(|topics| topics.iter().map(topic).collect()).transpose()
-}
-
-/// Whether a folder was made by headwater (an interrupted creation or deletion), or holds no segment at all.
-fn is_leftover(storage: &dyn Storage, folder: &str) -> bool {
-    let Ok(names) = storage.list(folder) else { return false };
-    names.iter().any(|name| name == crate::checkpoint::NAME) || !names.iter().any(|name| is_segment(name))
-}
-
-fn is_segment(name: &str) -> bool {
-    name.strip_suffix(".log").is_some_and(|stem| stem.len() == 20 && stem.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-/// Folders of partitions that something else made, as topics; partitions between them that are missing are made.
-fn find_foreign(
-    storage: &dyn Storage,
-    known: &[Described],
-    is_writable: bool,
-    warnings: &mut Vec<String>,
-) -> Result<Vec<Described>> {
-    let mut found: BTreeMap<String, Vec<u32>> = BTreeMap::new();
-    let names = match storage.list("") {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        names => names.map_err(Error::io("list a folder", storage.describe("")))?,
-    };
-    for folder in names {
-        let Some((topic, number)) = folder.rsplit_once('-') else { continue };
-        let Ok(number) = number.parse::<u32>() else { continue };
-        let is_known = known.iter().any(|(name, _, _)| name == topic);
-        let Ok(files) = storage.list(&folder) else { continue };
-        if topic.is_empty() || is_known || is_leftover(storage, &folder) || !files.iter().any(|name| is_segment(name)) {
-            continue;
-        }
-        found.entry(topic.to_owned()).or_default().push(number);
-    }
-    let mut adopted = Vec::new();
-    for (topic, numbers) in found {
-        let count = numbers.iter().max().map_or(0, |last| last.saturating_add(1));
-        if count as usize != numbers.len() {
-            warnings.push(format!(
-                "topic '{topic}': expected folders of partitions 0 to {}, got {} of them - at {}; the topic is left alone",
-                count - 1,
-                numbers.len(),
-                storage.describe("")
-            ));
-            continue;
-        }
-        let action = if is_writable { "it is a topic from now on" } else { "it is read as a topic" };
-        warnings.push(format!("topic '{topic}': {count} partition(s) that something else wrote; {action}"));
-        let settings = match topic.as_str() {
-            OFFSETS_TOPIC => BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]),
-            _ => BTreeMap::new(),
-        };
-        adopted.push((topic, count, TopicConfig::new(settings)?));
-    }
-    Ok(adopted)
 }
 
 /// Starts the threads that the topics' settings ask for, once each.

@@ -25,6 +25,7 @@
 //! system, the real one and two that are not.
 
 mod broker;
+mod catalog;
 mod checkpoint;
 mod error;
 mod growth;

@@ -8,30 +8,28 @@
 //! 2. A batch is visible in full or not at all: a segment's `size` is raised after the write.
 //! 3. After a failed sync nothing more is acknowledged (the partition is poisoned): what the disk holds is unknown.
 //!
-//! Group commit: whoever needs a sync and finds none under way does it for everybody who has appended by then. An append that
-//! finds [`UNSYNCED_MAX`] bytes waiting syncs first.
+//! *Layout*: `appending`, `syncing` (group commit, close), `reading`, `retention`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use headwater_record::{Batch, HEADER_BYTES, Header};
+use headwater_record::Batch;
 use parking_lot::{Condvar, Mutex, RwLock};
 
-use crate::checkpoint::{Checkpoint, Clean, CleanSegment};
+use crate::checkpoint::Checkpoint;
 use crate::growth::Growth;
 use crate::mark::Mark;
-use crate::recovery::{Recovered, first_checksum, recover};
+use crate::recovery::{Recovered, recover};
 use crate::segment::Segment;
 use crate::storage::Storage;
 use crate::topic::{Durability, TopicConfig};
 use crate::transactions::Transactions;
 use crate::{Clock, Error, Result};
 
-/// Bytes behind one sync, at most, with durability `fsync`: it bounds what an acknowledgement waits for.
-const UNSYNCED_MAX: u64 = 8 << 20;
-
+mod appending;
 mod reading;
 mod retention;
+mod syncing;
 
 /// What a reader wants to see of transactions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -198,18 +196,6 @@ impl Partition {
         Ok((partition, warnings))
     }
 
-    /// Makes what recovery found durable, whether that was much or nothing, and says so: first the mark, then whose it is.
-    fn sync_found(&self) -> Result<()> {
-        let durable = self.sync_once()?;
-        self.durable.store(durable, Ordering::Release);
-        if let Some(mark) = &self.mark {
-            mark.write(durable, self.identity().unwrap_or(0))?;
-        }
-        self.checkpoint(None)
-    }
-
-    // --- what there is ------------------------------------------------------------------------------------------------
-
     /// The topic's name.
     #[must_use]
     pub fn topic(&self) -> &str {
@@ -298,258 +284,4 @@ impl Partition {
             message: format!("expected a log opened for writing, got mode=\"r\" - at {}", self.path()),
         })
     }
-
-    // --- writing ------------------------------------------------------------------------------------------------------
-
-    /// Appends whole batches, rewriting their base offsets. Written when it returns, durable after `wait_durable`.
-    ///
-    /// # Errors
-    /// `Invalid` for bytes that are no good batches; `Io` if the write fails: nothing was appended then.
-    pub fn append(&self, mut batches: Vec<u8>) -> Result<Appended> {
-        let headers = self.check_batches(&batches)?;
-        if self.durability == Durability::Fsync && self.unsynced_bytes.load(Ordering::Relaxed) >= UNSYNCED_MAX {
-            self.sync()?; // so that nobody ever waits for more than that
-        }
-        let mut writer = self.writer.lock();
-        self.check_open()?;
-        self.check_writable()?;
-        if writer.is_marked_clean {
-            self.checkpoint(None)?;
-            writer.is_marked_clean = false;
-        }
-        let base_offset = self.next_offset();
-        let log_append_time = self.config.is_log_append_time().then(|| self.clock.now_ms());
-        let mut stamped = Vec::with_capacity(headers.len());
-        let (mut at, mut next_offset) = (0, base_offset);
-        for header in headers {
-            let batch = &mut batches[at..at + header.size_bytes];
-            batch[..8].copy_from_slice(&next_offset.to_be_bytes());
-            batch[12..16].copy_from_slice(&0_u32.to_be_bytes());
-            if let Some(time) = log_append_time {
-                stamp(batch, time);
-            }
-            let header = Header::parse(batch)?;
-            next_offset = header.next_offset();
-            at += header.size_bytes;
-            stamped.push(header);
-        }
-        let segment = self.active(&mut writer, &stamped, batches.len() as u64)?;
-        let position = segment.size.load(Ordering::Relaxed);
-        segment
-            .file
-            .write_at(&batches, position)
-            .map_err(Error::io("write", self.storage.describe(&segment.path())))?;
-        let mut at = position;
-        for header in &stamped {
-            segment.index(header, at, self.config.index_interval_bytes());
-            if header.is_transactional() {
-                self.transactions.write().see(header, None);
-            }
-            at += header.size_bytes as u64;
-        }
-        self.unsynced_bytes.fetch_add(batches.len() as u64, Ordering::Relaxed);
-        segment.next_offset.store(next_offset, Ordering::Release);
-        segment.size.store(at, Ordering::Release);
-        if writer.unsynced.last().is_none_or(|last| !Arc::ptr_eq(last, &segment)) {
-            writer.unsynced.push(segment);
-        }
-        self.next_offset.store(next_offset, Ordering::Release);
-        drop(writer);
-        if self.durability != Durability::Fsync {
-            self.growth.announce();
-        }
-        Ok(Appended { base_offset, next_offset, log_append_time })
-    }
-
-    fn check_batches(&self, bytes: &[u8]) -> Result<Vec<Header>> {
-        let refused = |what: String| Error::Invalid {
-            message: format!(
-                "expected whole record batches, got {what} - at topic '{}' partition {}",
-                self.topic, self.number
-            ),
-        };
-        let mut headers = Vec::with_capacity(1);
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let header = Header::parse(rest).map_err(|error| refused(error.to_string()))?;
-            header.verify(rest).map_err(|error| refused(error.to_string()))?;
-            if header.is_control() || header.records_count != header.last_offset_delta + 1 {
-                return Err(refused("a control batch, or one with gaps".into()));
-            }
-            rest = &rest[header.size_bytes..];
-            headers.push(header);
-        }
-        if headers.is_empty() { Err(refused("no bytes".into())) } else { Ok(headers) }
-    }
-
-    /// The segment to append to; begins a new one if this one is full or too old.
-    fn active(&self, writer: &mut Writer, headers: &[Header], incoming: u64) -> Result<Arc<Segment>> {
-        let active = Arc::clone(self.segments.read().last().expect("a writable partition has a segment"));
-        let size = active.size.load(Ordering::Relaxed);
-        let newest = headers.iter().map(|header| header.max_timestamp).max().unwrap_or(i64::MIN);
-        let first = *writer.first_timestamp.get_or_insert_with(|| self.first_timestamp(&active).unwrap_or(newest));
-        let span = u64::try_from(newest.saturating_sub(first)).unwrap_or(0);
-        let last_offset = headers.last().map_or(0, Header::last_offset);
-        let is_full = size + incoming > self.config.segment_bytes()
-            || span > self.config.segment_ms()
-            || last_offset - active.base_offset > i32::MAX as u64;
-        // An empty segment takes anything: there is nothing to gain from another.
-        if size == 0 || !is_full {
-            return Ok(active);
-        }
-        if self.durability == Durability::Fsync {
-            // A crash then never loses the end of one segment and keeps the next.
-            active.file.sync().map_err(Error::io("sync", self.storage.describe(&active.path()))).inspect_err(
-                |error| {
-                    let _ = self.poison.set(error.to_string());
-                },
-            )?;
-        }
-        active.write_indexes(&*self.storage)?;
-        let next = Segment::create(&*self.storage, &self.folder, self.next_offset())?;
-        self.segments.write().push(Arc::clone(&next));
-        writer.first_timestamp = Some(newest);
-        // Now and then, what is known to be durable is written down: recovery then knows damage from a torn tail.
-        self.checkpoint(None)?;
-        Ok(next)
-    }
-
-    fn first_timestamp(&self, segment: &Segment) -> Option<i64> {
-        let mut bytes = [0; HEADER_BYTES];
-        let read = segment.file.read_at(&mut bytes, 0).ok()?;
-        Header::parse(&bytes[..read]).ok().map(|header| header.max_timestamp)
-    }
-
-    /// Waits until everything below an offset is as durable as this partition promises.
-    ///
-    /// # Errors
-    /// `Closed` (poisoned) if a sync failed.
-    pub fn wait_durable(&self, next_offset: u64) -> Result<()> {
-        if self.durability == Durability::Fsync { self.sync_to(next_offset) } else { self.check_open() }
-    }
-
-    /// Makes everything written so far durable, whatever the durability.
-    pub fn sync(&self) -> Result<()> {
-        self.sync_to(self.next_offset())
-    }
-
-    /// Whether something is written and not synced.
-    #[must_use]
-    pub fn is_dirty(&self) -> bool {
-        self.durable_offset() < self.next_offset()
-    }
-
-    fn sync_to(&self, next_offset: u64) -> Result<()> {
-        let mut syncer = self.syncer.lock();
-        loop {
-            if self.durable_offset() >= next_offset {
-                return Ok(());
-            }
-            self.check_open()?;
-            if syncer.is_syncing {
-                self.synced.wait(&mut syncer);
-                continue;
-            }
-            syncer.is_syncing = true;
-            drop(syncer);
-            let outcome = self.sync_once();
-            syncer = self.syncer.lock();
-            syncer.is_syncing = false;
-            match outcome {
-                Ok(target) => {
-                    self.durable.fetch_max(target, Ordering::AcqRel);
-                    // What the mark says is true whether it is written or not: failing to write it fails nobody.
-                    let _ = self.mark.as_ref().map(|mark| mark.write(target, self.identity().unwrap_or(0)));
-                    if self.durability == Durability::Fsync {
-                        self.growth.announce();
-                    }
-                }
-                Err(error) => {
-                    let _ = self.poison.set(error.to_string());
-                    self.synced.notify_all();
-                    return Err(error);
-                }
-            }
-            self.synced.notify_all();
-        }
-    }
-
-    /// Syncs what is written by now; returns the offset that this makes durable.
-    fn sync_once(&self) -> Result<u64> {
-        let (segments, target) = {
-            let mut writer = self.writer.lock();
-            self.unsynced_bytes.store(0, Ordering::Relaxed);
-            (std::mem::take(&mut writer.unsynced), self.next_offset())
-        };
-        for segment in segments {
-            segment.file.sync().map_err(Error::io("sync", self.storage.describe(&segment.path())))?;
-        }
-        Ok(target)
-    }
-
-    /// The checksum field of the log's first batch, if it has one.
-    fn identity(&self) -> Option<u32> {
-        let first = self.segments.read().first().cloned()?;
-        first_checksum(&*first.file)
-    }
-
-    fn checkpoint(&self, clean: Option<Clean>) -> Result<()> {
-        let has_transactions = self.transactions.read().is_used();
-        Checkpoint {
-            recovery_point: self.durable_offset(),
-            log_start_offset: self.log_start_offset(),
-            clean,
-            has_transactions,
-            identity: self.identity(),
-            has_gaps: self.has_gaps,
-        }
-        .write(&*self.storage, &self.folder)
-    }
-
-    /// Syncs, writes the indexes, and notes that this was a clean close.
-    pub(crate) fn close(&self) -> Result<()> {
-        if self.is_closed.load(Ordering::Acquire) {
-            return Ok(());
-        }
-        if !self.is_writable {
-            self.is_closed.store(true, Ordering::Release);
-            return Ok(());
-        }
-        let outcome = self.sync().and_then(|()| {
-            let segments = self.segments.read().clone();
-            if self.writer.lock().is_marked_clean {
-                return Ok(());
-            }
-            let mut sealed = Vec::with_capacity(segments.len());
-            for segment in &segments {
-                let (index_checksum, time_checksum) = segment.seal_indexes(&*self.storage)?;
-                let size = segment.size.load(Ordering::Relaxed);
-                sealed.push(CleanSegment { base_offset: segment.base_offset, size, index_checksum, time_checksum });
-            }
-            self.storage
-                .sync_folder(&self.folder)
-                .map_err(Error::io("sync a folder", self.storage.describe(&self.folder)))?;
-            if segments.iter().any(|segment| !segment.damage.read().is_empty()) {
-                return self.checkpoint(None); // found again, and reported again, at the next open
-            }
-            self.checkpoint(Some(Clean { segments: sealed, next_offset: self.next_offset() }))
-        });
-        self.is_closed.store(true, Ordering::Release);
-        self.synced.notify_all();
-        outcome
-    }
-
-    /// Refuses everything from now on, without touching a file (the topic was deleted).
-    pub(crate) fn abandon(&self) {
-        self.is_closed.store(true, Ordering::Release);
-        self.synced.notify_all();
-    }
-}
-
-/// Gives a batch the log's timestamp; the attribute and the maximum lie inside the checksum.
-fn stamp(batch: &mut [u8], time: i64) {
-    batch[22] |= 0x08;
-    batch[35..43].copy_from_slice(&time.to_be_bytes());
-    let checksum = headwater_record::checksum(batch);
-    batch[17..21].copy_from_slice(&checksum.to_be_bytes());
 }

@@ -1,0 +1,145 @@
+//! Appending: batches get their offsets and go to the end of the last segment with one write; full segments are sealed.
+//!
+//! One writer at a time. A write that fails leaves everything as it was: the next one begins at the same place.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use headwater_record::{HEADER_BYTES, Header};
+
+use super::{Appended, Partition, Writer};
+use crate::segment::Segment;
+use crate::topic::Durability;
+use crate::{Error, Result};
+
+/// Bytes behind one sync, at most, with durability `fsync`: it bounds what an acknowledgement waits for.
+const UNSYNCED_MAX: u64 = 8 << 20;
+
+impl Partition {
+    /// Appends whole batches, rewriting their base offsets. Written when it returns, durable after `wait_durable`.
+    ///
+    /// # Errors
+    /// `Invalid` for bytes that are no good batches; `Io` if the write fails: nothing was appended then.
+    pub fn append(&self, mut batches: Vec<u8>) -> Result<Appended> {
+        let headers = self.check_batches(&batches)?;
+        if self.durability == Durability::Fsync && self.unsynced_bytes.load(Ordering::Relaxed) >= UNSYNCED_MAX {
+            self.sync()?; // so that nobody ever waits for more than that
+        }
+        let mut writer = self.writer.lock();
+        self.check_open()?;
+        self.check_writable()?;
+        if writer.is_marked_clean {
+            self.checkpoint(None)?;
+            writer.is_marked_clean = false;
+        }
+        let base_offset = self.next_offset();
+        let log_append_time = self.config.is_log_append_time().then(|| self.clock.now_ms());
+        let mut stamped = Vec::with_capacity(headers.len());
+        let (mut at, mut next_offset) = (0, base_offset);
+        for header in headers {
+            let batch = &mut batches[at..at + header.size_bytes];
+            batch[..8].copy_from_slice(&next_offset.to_be_bytes());
+            batch[12..16].copy_from_slice(&0_u32.to_be_bytes());
+            if let Some(time) = log_append_time {
+                stamp(batch, time);
+            }
+            let header = Header::parse(batch)?;
+            next_offset = header.next_offset();
+            at += header.size_bytes;
+            stamped.push(header);
+        }
+        let segment = self.active(&mut writer, &stamped, batches.len() as u64)?;
+        let position = segment.size.load(Ordering::Relaxed);
+        segment
+            .file
+            .write_at(&batches, position)
+            .map_err(Error::io("write", self.storage.describe(&segment.path())))?;
+        let mut at = position;
+        for header in &stamped {
+            segment.index(header, at, self.config.index_interval_bytes());
+            if header.is_transactional() {
+                self.transactions.write().see(header, None);
+            }
+            at += header.size_bytes as u64;
+        }
+        self.unsynced_bytes.fetch_add(batches.len() as u64, Ordering::Relaxed);
+        segment.next_offset.store(next_offset, Ordering::Release);
+        segment.size.store(at, Ordering::Release);
+        if writer.unsynced.last().is_none_or(|last| !Arc::ptr_eq(last, &segment)) {
+            writer.unsynced.push(segment);
+        }
+        self.next_offset.store(next_offset, Ordering::Release);
+        drop(writer);
+        if self.durability != Durability::Fsync {
+            self.growth.announce();
+        }
+        Ok(Appended { base_offset, next_offset, log_append_time })
+    }
+
+    fn check_batches(&self, bytes: &[u8]) -> Result<Vec<Header>> {
+        let refused = |what: String| Error::Invalid {
+            message: format!(
+                "expected whole record batches, got {what} - at topic '{}' partition {}",
+                self.topic, self.number
+            ),
+        };
+        let mut headers = Vec::with_capacity(1);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let header = Header::parse(rest).map_err(|error| refused(error.to_string()))?;
+            header.verify(rest).map_err(|error| refused(error.to_string()))?;
+            if header.is_control() || header.records_count != header.last_offset_delta + 1 {
+                return Err(refused("a control batch, or one with gaps".into()));
+            }
+            rest = &rest[header.size_bytes..];
+            headers.push(header);
+        }
+        if headers.is_empty() { Err(refused("no bytes".into())) } else { Ok(headers) }
+    }
+
+    /// The segment to append to; begins a new one if this one is full or too old.
+    fn active(&self, writer: &mut Writer, headers: &[Header], incoming: u64) -> Result<Arc<Segment>> {
+        let active = Arc::clone(self.segments.read().last().expect("a writable partition has a segment"));
+        let size = active.size.load(Ordering::Relaxed);
+        let newest = headers.iter().map(|header| header.max_timestamp).max().unwrap_or(i64::MIN);
+        let first = *writer.first_timestamp.get_or_insert_with(|| self.first_timestamp(&active).unwrap_or(newest));
+        let span = u64::try_from(newest.saturating_sub(first)).unwrap_or(0);
+        let last_offset = headers.last().map_or(0, Header::last_offset);
+        let is_full = size + incoming > self.config.segment_bytes()
+            || span > self.config.segment_ms()
+            || last_offset - active.base_offset > i32::MAX as u64;
+        // An empty segment takes anything: there is nothing to gain from another.
+        if size == 0 || !is_full {
+            return Ok(active);
+        }
+        if self.durability == Durability::Fsync {
+            // A crash then never loses the end of one segment and keeps the next.
+            active.file.sync().map_err(Error::io("sync", self.storage.describe(&active.path()))).inspect_err(
+                |error| {
+                    let _ = self.poison.set(error.to_string());
+                },
+            )?;
+        }
+        active.write_indexes(&*self.storage)?;
+        let next = Segment::create(&*self.storage, &self.folder, self.next_offset())?;
+        self.segments.write().push(Arc::clone(&next));
+        writer.first_timestamp = Some(newest);
+        // Now and then, what is known to be durable is written down: recovery then knows damage from a torn tail.
+        self.checkpoint(None)?;
+        Ok(next)
+    }
+
+    fn first_timestamp(&self, segment: &Segment) -> Option<i64> {
+        let mut bytes = [0; HEADER_BYTES];
+        let read = segment.file.read_at(&mut bytes, 0).ok()?;
+        Header::parse(&bytes[..read]).ok().map(|header| header.max_timestamp)
+    }
+}
+
+/// Gives a batch the log's timestamp; the attribute and the maximum lie inside the checksum.
+fn stamp(batch: &mut [u8], time: i64) {
+    batch[22] |= 0x08;
+    batch[35..43].copy_from_slice(&time.to_be_bytes());
+    let checksum = headwater_record::checksum(batch);
+    batch[17..21].copy_from_slice(&checksum.to_be_bytes());
+}

@@ -1,0 +1,149 @@
+//! Making it durable: group commit, the mark and the checkpoint, and a clean close.
+//!
+//! Whoever needs a sync and finds none under way does it for everybody who has appended by then; the others wait. After a
+//! sync that failed, what the disk holds is unknown: the partition is poisoned, and nothing more is acknowledged.
+
+use std::sync::atomic::Ordering;
+
+use super::Partition;
+use crate::checkpoint::{Checkpoint, Clean, CleanSegment};
+use crate::recovery::first_checksum;
+use crate::topic::Durability;
+use crate::{Error, Result};
+
+impl Partition {
+    /// Makes what recovery found durable, whether that was much or nothing, and says so: first the mark, then whose it is.
+    pub(super) fn sync_found(&self) -> Result<()> {
+        let durable = self.sync_once()?;
+        self.durable.store(durable, Ordering::Release);
+        if let Some(mark) = &self.mark {
+            mark.write(durable, self.identity().unwrap_or(0))?;
+        }
+        self.checkpoint(None)
+    }
+
+    /// Waits until everything below an offset is as durable as this partition promises.
+    ///
+    /// # Errors
+    /// `Closed` (poisoned) if a sync failed.
+    pub fn wait_durable(&self, next_offset: u64) -> Result<()> {
+        if self.durability == Durability::Fsync { self.sync_to(next_offset) } else { self.check_open() }
+    }
+
+    /// Makes everything written so far durable, whatever the durability.
+    pub fn sync(&self) -> Result<()> {
+        self.sync_to(self.next_offset())
+    }
+
+    /// Whether something is written and not synced.
+    #[must_use]
+    pub fn is_dirty(&self) -> bool {
+        self.durable_offset() < self.next_offset()
+    }
+
+    fn sync_to(&self, next_offset: u64) -> Result<()> {
+        let mut syncer = self.syncer.lock();
+        loop {
+            if self.durable_offset() >= next_offset {
+                return Ok(());
+            }
+            self.check_open()?;
+            if syncer.is_syncing {
+                self.synced.wait(&mut syncer);
+                continue;
+            }
+            syncer.is_syncing = true;
+            drop(syncer);
+            let outcome = self.sync_once();
+            syncer = self.syncer.lock();
+            syncer.is_syncing = false;
+            match outcome {
+                Ok(target) => {
+                    self.durable.fetch_max(target, Ordering::AcqRel);
+                    // What the mark says is true whether it is written or not: failing to write it fails nobody.
+                    let _ = self.mark.as_ref().map(|mark| mark.write(target, self.identity().unwrap_or(0)));
+                    if self.durability == Durability::Fsync {
+                        self.growth.announce();
+                    }
+                }
+                Err(error) => {
+                    let _ = self.poison.set(error.to_string());
+                    self.synced.notify_all();
+                    return Err(error);
+                }
+            }
+            self.synced.notify_all();
+        }
+    }
+
+    /// Syncs what is written by now; returns the offset that this makes durable.
+    fn sync_once(&self) -> Result<u64> {
+        let (segments, target) = {
+            let mut writer = self.writer.lock();
+            self.unsynced_bytes.store(0, Ordering::Relaxed);
+            (std::mem::take(&mut writer.unsynced), self.next_offset())
+        };
+        for segment in segments {
+            segment.file.sync().map_err(Error::io("sync", self.storage.describe(&segment.path())))?;
+        }
+        Ok(target)
+    }
+
+    /// The checksum field of the log's first batch, if it has one.
+    pub(super) fn identity(&self) -> Option<u32> {
+        let first = self.segments.read().first().cloned()?;
+        first_checksum(&*first.file)
+    }
+
+    pub(super) fn checkpoint(&self, clean: Option<Clean>) -> Result<()> {
+        let has_transactions = self.transactions.read().is_used();
+        Checkpoint {
+            recovery_point: self.durable_offset(),
+            log_start_offset: self.log_start_offset(),
+            clean,
+            has_transactions,
+            identity: self.identity(),
+            has_gaps: self.has_gaps,
+        }
+        .write(&*self.storage, &self.folder)
+    }
+
+    /// Syncs, writes the indexes, and notes that this was a clean close.
+    pub(crate) fn close(&self) -> Result<()> {
+        if self.is_closed.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        if !self.is_writable {
+            self.is_closed.store(true, Ordering::Release);
+            return Ok(());
+        }
+        let outcome = self.sync().and_then(|()| {
+            let segments = self.segments.read().clone();
+            if self.writer.lock().is_marked_clean {
+                return Ok(());
+            }
+            let mut sealed = Vec::with_capacity(segments.len());
+            for segment in &segments {
+                let (index_checksum, time_checksum) = segment.seal_indexes(&*self.storage)?;
+                let size = segment.size.load(Ordering::Relaxed);
+                sealed.push(CleanSegment { base_offset: segment.base_offset, size, index_checksum, time_checksum });
+            }
+            self.storage
+                .sync_folder(&self.folder)
+                .map_err(Error::io("sync a folder", self.storage.describe(&self.folder)))?;
+            if segments.iter().any(|segment| !segment.damage.read().is_empty()) {
+                return self.checkpoint(None); // found again, and reported again, at the next open
+            }
+            self.checkpoint(Some(Clean { segments: sealed, next_offset: self.next_offset() }))
+        });
+        self.is_closed.store(true, Ordering::Release);
+        self.synced.notify_all();
+        outcome
+    }
+
+    /// Refuses everything from now on, without touching a file (the topic was deleted).
+    pub(crate) fn abandon(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        self.synced.notify_all();
+    }
+}
