@@ -8,7 +8,16 @@ ranges named here are ever restored, so what was never committed never counts.
 
 from __future__ import annotations
 
+import base64
+import zlib
+
 import msgspec
+
+PLAIN_BYTES = 8_192
+"""Longest checkpoint that is written as it is."""
+
+PACKED = "zlib:"
+"""What a packed checkpoint starts with; plain ones start with a brace."""
 
 
 class Range(msgspec.Struct, array_like=True):
@@ -34,8 +43,11 @@ class Checkpoint(msgspec.Struct, omit_defaults=True):
     nodes: dict[str, str] = {}
 
     def encode(self) -> str:
-        """As text for the metadata field."""
-        return msgspec.json.encode(self).decode()
+        """As text for the metadata field, packed where it is long: the field holds 32,767 bytes, names repeat a lot."""
+        text = msgspec.json.encode(self)
+        if len(text) <= PLAIN_BYTES:
+            return text.decode()
+        return PACKED + base64.b85encode(zlib.compress(text, 9)).decode()
 
     @classmethod
     def decode(cls, text: str) -> Checkpoint:
@@ -44,7 +56,11 @@ class Checkpoint(msgspec.Struct, omit_defaults=True):
         Args:
             text: What `encode` gave; empty for none.
         """
-        return msgspec.json.decode(text, type=cls) if text else cls()
+        if not text:
+            return cls()
+        packed = text.removeprefix(PACKED)
+        plain = text.encode() if packed == text else zlib.decompress(base64.b85decode(packed))
+        return msgspec.json.decode(plain, type=cls)
 
     def wrote(self, store: str, start: int, end: int) -> None:
         """Count what was appended to a changelog.
