@@ -4,7 +4,7 @@
 //! `__arrow_c_stream__` returns. The only file with `unsafe`: the capsule hands over a raw C struct, by the interface's
 //! contract (name checked, moved out exactly once).
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "the PyCapsule interface hands over raw C structs")]
 
 use std::ffi::CStr;
 use std::sync::Arc;

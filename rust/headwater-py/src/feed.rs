@@ -64,7 +64,7 @@ fn append_rows(
                 (_, 1) => 0,
                 (Some(key), _) => {
                     let inner = &key[..key.len().saturating_sub(suffix)];
-                    crate::partitioner::partition_of_key(inner, partitions)
+                    headwater_record::partitioner::partition_of_key(inner, partitions)
                 }
                 (None, _) => keyless % partitions,
             } as usize;

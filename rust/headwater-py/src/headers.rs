@@ -3,6 +3,7 @@
 //! Encoded: a zigzag varint count, then per header the name's length and bytes, and the value's length (-1 for null) and
 //! bytes. No headers at all are no bytes, or a count of 0.
 
+use headwater_record::varint;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 
@@ -11,28 +12,6 @@ use crate::errors::{CorruptLogError, InvalidArgumentError};
 /// Whether encoded headers are none.
 pub(crate) fn is_empty(encoded: &[u8]) -> bool {
     matches!(encoded, [] | [0])
-}
-
-fn put_varint(out: &mut Vec<u8>, value: i64) {
-    let mut zigzag = ((value << 1) ^ (value >> 63)) as u64;
-    while zigzag >= 0x80 {
-        out.push(zigzag as u8 | 0x80);
-        zigzag >>= 7;
-    }
-    out.push(zigzag as u8);
-}
-
-fn take_varint(rest: &mut &[u8]) -> Option<i64> {
-    let mut zigzag = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, tail) = rest.split_first()?;
-        *rest = tail;
-        zigzag |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            return Some((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64));
-        }
-    }
-    None
 }
 
 fn take_bytes<'a>(rest: &mut &'a [u8], length: i64) -> Option<&'a [u8]> {
@@ -57,12 +36,12 @@ pub(crate) fn encode(headers: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
         let (name, value): (Bound<'_, PyString>, Option<Bound<'_, PyBytes>>) =
             pair.extract().map_err(|_| refused(&pair))?;
         let name = name.to_str()?;
-        put_varint(&mut body, name.len() as i64);
+        varint::put(&mut body, name.len() as i64);
         body.extend_from_slice(name.as_bytes());
         match &value {
-            None => put_varint(&mut body, -1),
+            None => varint::put(&mut body, -1),
             Some(value) => {
-                put_varint(&mut body, value.as_bytes().len() as i64);
+                varint::put(&mut body, value.as_bytes().len() as i64);
                 body.extend_from_slice(value.as_bytes());
             }
         }
@@ -72,7 +51,7 @@ pub(crate) fn encode(headers: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
         return Ok(Vec::new());
     }
     let mut out = Vec::with_capacity(body.len() + 3);
-    put_varint(&mut out, count);
+    varint::put(&mut out, count);
     out.extend_from_slice(&body);
     Ok(out)
 }
@@ -84,12 +63,12 @@ pub(crate) fn decode<'py>(py: Python<'py>, encoded: &[u8]) -> PyResult<Bound<'py
     }
     let corrupt = || CorruptLogError::new_err("expected well-formed headers in a record, got bytes that do not decode");
     let mut rest = encoded;
-    let count = take_varint(&mut rest).ok_or_else(corrupt)?;
+    let count = varint::take(&mut rest).ok_or_else(corrupt)?;
     let mut pairs = Vec::new();
     for _ in 0..count {
-        let length = take_varint(&mut rest).ok_or_else(corrupt)?;
+        let length = varint::take(&mut rest).ok_or_else(corrupt)?;
         let name = String::from_utf8_lossy(take_bytes(&mut rest, length).ok_or_else(corrupt)?);
-        let length = take_varint(&mut rest).ok_or_else(corrupt)?;
+        let length = varint::take(&mut rest).ok_or_else(corrupt)?;
         let value = match length {
             -1 => None,
             _ => Some(PyBytes::new(py, take_bytes(&mut rest, length).ok_or_else(corrupt)?)),

@@ -12,7 +12,6 @@ mod handle;
 mod headers;
 mod json;
 mod log;
-mod partitioner;
 mod producer;
 mod rows;
 mod sender;

@@ -25,7 +25,7 @@ fn mark_forked() {
 /// The partition of a key among `count`, by Kafka's murmur2.
 #[pyfunction]
 fn partition_of_key(key: &[u8], count: u32) -> u32 {
-    crate::partitioner::partition_of_key(key, count)
+    headwater_record::partitioner::partition_of_key(key, count)
 }
 
 /// Whether a handle may still be used: it was not closed, and this is the process that opened it.
@@ -79,13 +79,6 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// The core, for the other parts of this crate.
-    #[allow(dead_code)]
-    pub(crate) fn broker(&self) -> PyResult<Arc<Broker>> {
-        self.liveness.check()?;
-        Ok(Arc::clone(&self.broker))
-    }
-
     pub(crate) fn partition(&self, py: Python<'_>, topic: &str, partition: u32) -> PyResult<Arc<Partition>> {
         self.liveness.check()?;
         let found = self.broker.topic(topic).map_err(Failure::from)?;

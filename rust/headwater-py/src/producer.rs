@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use headwater_log::Broker;
+use headwater_record::partitioner::partition_of_key;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -20,7 +21,6 @@ use crate::errors::{ClosedError, Failure, SerdeError, at};
 use crate::gate::Gate;
 use crate::handle::SendHandle;
 use crate::log::{Liveness, Log, no_such_partition};
-use crate::partitioner::partition_of_key;
 use crate::sender::{Acks, Lane, RECORD_OVERHEAD, Sender, Settings};
 use crate::untracked;
 

@@ -144,11 +144,6 @@ impl Rows {
         Self { rows: self.rows.iter().take(count).cloned().collect() }
     }
 
-    /// The rows before source record `seq`.
-    fn before(&self, seq: u32) -> Self {
-        Self { rows: self.rows.iter().filter(|row| row.seq() < seq).cloned().collect() }
-    }
-
     /// A copy whose order keys say that it goes to child number `child`.
     fn fan(&self, child: u32) -> Self {
         let rows = self.rows.iter().map(|row| Row { order: descend(&row.order, child), ..row.clone() }).collect();

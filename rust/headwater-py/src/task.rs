@@ -8,7 +8,7 @@ use headwater_state::kernel::{
 };
 use headwater_state::row::{PHASE_FLUSH, Row, order_head};
 use headwater_state::store::{
-    AggColumn, AggSpec, Cell, FoldKind, JoinBuffer, JoinSettings, Shape, Slot, Store, StoreKey, Stores,
+    AggColumn, AggSpec, Cell, Clocks, FoldKind, JoinBuffer, JoinSettings, Shape, Slot, Store, StoreKey, Stores,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -367,7 +367,7 @@ impl Task {
 
     /// Sets restored clocks.
     fn set_clocks(&mut self, store: usize, stream_time: i64, observed: i64) {
-        self.stores.stores[store].clocks = headwater_state::store::Clocks { stream_time, observed };
+        self.stores.stores[store].restore_clocks(Clocks { stream_time, observed });
     }
 
     /// A join's clocks: stream time, gate, largest left and right timestamp.

@@ -88,7 +88,7 @@ pub fn write(
             ..Row::default()
         });
     };
-    // Undo needs an owned write for each put; the order key is the same.
+    // A macro, not a closure: between the puts the store is read, and each put borrows store and undo log apart.
     macro_rules! put {
         ($key:expr, $slot:expr, $time:expr) => {
             store.put(

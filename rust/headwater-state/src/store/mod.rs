@@ -198,62 +198,43 @@ impl Store {
 
     /// Puts or deletes (`None`) a slot; returns what was there. Marks the key dirty if the store is cached.
     pub fn put(&mut self, key: StoreKey, slot: Option<Slot>, write: &mut Write<'_>) -> Option<Slot> {
+        let seq = seq_of(write.order);
         if self.is_windowed() {
             let time = self.shape.time_of(&key);
             if time > self.clocks.observed {
-                let previous = self.clocks.observed;
-                write.undo.push(seq_of(write.order), Undo::Observed { store: write.store, previous });
+                write.undo.push(seq, Undo::Observed { store: write.store, previous: self.clocks.observed });
                 self.clocks.observed = time;
             }
         }
         let previous = self.shape.put(&key, slot);
-        if write.undo.is_off && !self.is_cached && !self.keeps_history {
-            if self.is_logged && !self.changed.contains_key(&key) {
-                self.changed.insert(StoreKey::owned(&key.key, key.start, key.end), ());
-            }
-            return previous;
+        if self.is_logged && !self.changed.contains_key(&key) {
+            self.changed.insert(StoreKey::owned(&key.key, key.start, key.end), ());
         }
-        let visible = previous.clone();
         if self.keeps_history {
             self.history.entry(key.clone()).or_default().push((write.order.clone(), previous.clone()));
         }
-        if self.is_logged && !self.changed.contains_key(&key) {
-            // A key that is kept owns its bytes: a slice would pin the buffer that it was read from.
-            self.changed.insert(StoreKey::owned(&key.key, key.start, key.end), ());
-        }
-        if self.is_cached && write.undo.is_off {
-            self.tick += 1;
-            if let Some(dirty) = self.dirty.get_mut(&key) {
-                dirty.timestamp = write.timestamp;
-                dirty.headers = write.headers.clone();
-                dirty.tick = self.tick;
-            } else {
-                let entry = Dirty {
-                    before: previous.clone(),
-                    timestamp: write.timestamp,
-                    headers: write.headers.clone(),
-                    tick: self.tick,
-                };
-                self.dirty.insert(StoreKey::owned(&key.key, key.start, key.end), entry);
-            }
-            return visible;
-        }
         if self.is_cached {
-            self.tick += 1;
-            let before = self.dirty.get(&key).cloned();
-            let entry = Dirty {
-                before: before.as_ref().map_or_else(|| previous.clone(), |dirty| dirty.before.clone()),
-                timestamp: write.timestamp,
-                headers: write.headers.clone(),
-                tick: self.tick,
-            };
-            self.dirty.insert(key.clone(), entry);
-            write
-                .undo
-                .push(seq_of(write.order), Undo::Dirty { store: write.store, key: key.clone(), previous: before });
+            self.mark_dirty(&key, previous.as_ref(), seq, write);
         }
-        write.undo.push(seq_of(write.order), Undo::Slot { store: write.store, key, previous });
-        visible
+        if !write.undo.is_off {
+            write.undo.push(seq, Undo::Slot { store: write.store, key, previous: previous.clone() });
+        }
+        previous
+    }
+
+    fn mark_dirty(&mut self, key: &StoreKey, previous: Option<&Slot>, seq: u32, write: &mut Write<'_>) {
+        self.tick += 1;
+        if !write.undo.is_off {
+            let held = self.dirty.get(key).cloned();
+            write.undo.push(seq, Undo::Dirty { store: write.store, key: key.clone(), previous: held });
+        }
+        let (timestamp, headers, tick) = (write.timestamp, write.headers.clone(), self.tick);
+        if let Some(dirty) = self.dirty.get_mut(key) {
+            (dirty.timestamp, dirty.headers, dirty.tick) = (timestamp, headers, tick);
+        } else {
+            let entry = Dirty { before: previous.cloned(), timestamp, headers, tick };
+            self.dirty.insert(StoreKey::owned(&key.key, key.start, key.end), entry);
+        }
     }
 
     /// Moves the operator's stream time forward; returns the new one.
@@ -347,6 +328,12 @@ impl Store {
         for (key, _) in self.shape.entries() {
             self.changed.insert(key, ());
         }
+    }
+
+    /// Sets restored clocks; a commit has flushed whatever was in the cache.
+    pub fn restore_clocks(&mut self, clocks: Clocks) {
+        self.clocks = clocks;
+        self.flushed = clocks.observed;
     }
 
     /// Puts a restored slot: no undo, no cache, no changelog.

@@ -1,7 +1,7 @@
 //! Which partition a record goes to: Kafka's murmur2 of its key.
 
 /// Kafka's 32-bit murmur2, seed 0x9747b28c.
-pub(crate) fn murmur2(data: &[u8]) -> u32 {
+fn murmur2(data: &[u8]) -> u32 {
     const M: u32 = 0x5bd1_e995;
     let mut hash = 0x9747_b28c_u32 ^ (data.len() as u32);
     let mut words = data.chunks_exact(4);
@@ -23,7 +23,8 @@ pub(crate) fn murmur2(data: &[u8]) -> u32 {
     hash ^ (hash >> 15)
 }
 
-/// The partition of a key among `count`.
-pub(crate) fn partition_of_key(key: &[u8], count: u32) -> u32 {
+/// The partition of a key among `count`, as Kafka's default partitioner chooses it.
+#[must_use]
+pub fn partition_of_key(key: &[u8], count: u32) -> u32 {
     (murmur2(key) & 0x7fff_ffff) % count.max(1)
 }
