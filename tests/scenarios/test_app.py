@@ -99,6 +99,17 @@ def test_a_failing_function_keeps_what_came_before(broker: hw.Broker) -> None:
     assert [value for _, value, _ in _read(broker, "shouted", key=str, value=str)] == ["X", "Y"]
 
 
+def test_a_failure_in_a_commits_flush_says_up_to_where_the_input_was_read(broker: hw.Broker) -> None:
+    app = hw.App("cached", broker=broker, batch_size=2, commit_interval="0s")
+    counted = app.stream("words", key=str, value=str).group_by_key().count().to_stream()
+    counted.map_values(lambda count: 1 // (count - 2), value=int).to("out")
+    _send(broker, "words", [("a", "x", 1), ("a", "y", 2), ("a", "z", 3)])
+    with pytest.raises(hw.ProcessingError) as caught:
+        app.run(until="caught_up")
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert (caught.value.topic, caught.value.partition, caught.value.offset) == ("words", 0, 1)
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_failure_ends_a_run_that_serves(broker: hw.Broker, threads: int) -> None:
     broker.create_topic("wide", partitions=4, key=str, value=str)

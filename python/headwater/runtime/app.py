@@ -277,8 +277,8 @@ class App(StreamsBuilder):
     def _replay(self, closes: bool) -> None:  # noqa: FBT001
         ends = {id(task): task.ends() for task in self._tasks}
         # Sub-topologies in order: what one writes for the next is complete before the next one's end is taken.
-        for number in sorted({int(task.name.partition("_")[0]) for task in self._tasks}):
-            group = [task for task in self._tasks if task.name.startswith(f"{number}_")]
+        for number in sorted({task.sub_topology for task in self._tasks}):
+            group = [task for task in self._tasks if task.sub_topology == number]
             for task in group:
                 internal = {place: end for place, end in task.ends().items() if place[0] in task.runner.plan.internal}
                 ends[id(task)].update(internal)

@@ -63,6 +63,7 @@ class StreamTask:
 
     Attributes:
         name: ``<sub-topology>_<partition>``, as Kafka Streams names tasks.
+        sub_topology: Number of the sub-topology.
         lock: Held while the task runs, and by whoever reads its stores.
     """
 
@@ -82,6 +83,7 @@ class StreamTask:
         idle_seconds: float = 0.0,
     ) -> None:
         self.group = group
+        self.sub_topology = number
         self.name = f"{number}_{partition}"
         self.partition = partition
         self.broker = broker
@@ -349,6 +351,11 @@ class StreamTask:
             raise result.failures.error
         return result
 
+    def _last_processed(self, seq: int) -> Coordinates:
+        # A commit's flush has no source record of its own: what it emits is due to everything up to here.
+        source = self.partitions[0]
+        return Coordinates(self._topic(source.topic), source.number, max(source.position - 1, 0), None, None)
+
     def _write(self, outputs: list[Output]) -> None:
         for topic, batch, _ in outputs:
             rows = batch.rows
@@ -384,7 +391,7 @@ class StreamTask:
             if not self.is_dirty:
                 return
             empty: dict[str, Rows] = {}
-            flushed = self._runner.process(empty, [0], lambda seq: Coordinates("", 0, 0, None, None))
+            flushed = self._runner.process(empty, [0], self._last_processed)
             self._write(flushed.outputs)
             if flushed.failures.error is not None:
                 raise flushed.failures.error
