@@ -47,7 +47,7 @@ class Stream(Joinable[K, V]):
 
     def _next(
         self, kind: type[n.Node], name: str | None, prefix: str, *, changes_key: bool = False, **fields: Any
-    ) -> Any:
+    ) -> Stream[Any, Any]:
         fields.setdefault("key", self.node.key)
         fields.setdefault("value", self.node.value)
         node = self._graph.add(
@@ -81,7 +81,7 @@ class Stream(Joinable[K, V]):
 
     def _filter(self, predicate: Any, name: str | None, *, negate: bool) -> Stream[K, V]:
         fn = self._predicate(predicate, "filter_not" if negate else "filter")
-        return self._next(n.Filter, name, "KSTREAM-FILTER-", predicate=fn, negate=negate)  # type: ignore[no-any-return]
+        return self._next(n.Filter, name, "KSTREAM-FILTER-", predicate=fn, negate=negate)
 
     def _predicate(self, predicate: Any, where: str) -> n.Fn:
         if f.is_expression(predicate):
@@ -100,7 +100,7 @@ class Stream(Joinable[K, V]):
             value: Serde or type of the new values; likewise.
             name: Stable name of the node.
         """
-        return self._next(  # type: ignore[no-any-return]
+        return self._next(
             n.Map, name, "KSTREAM-MAP-", changes_key=True, mapper=f.callable_fn(mapper, "map"),
             key=f.returned(lambda: None, key), value=f.returned(lambda: None, value),
         )  # fmt: skip
@@ -127,9 +127,7 @@ class Stream(Joinable[K, V]):
             name: Stable name of the node.
         """
         fn = f.callable_fn(mapper, "map_values", "key_value" if with_key else "value")
-        return self._next(  # type: ignore[no-any-return]
-            n.MapValues, name, "KSTREAM-MAPVALUES-", mapper=fn, value=f.returned(mapper, value)
-        )
+        return self._next(n.MapValues, name, "KSTREAM-MAPVALUES-", mapper=fn, value=f.returned(mapper, value))
 
     def flat_map(
         self,
@@ -147,7 +145,7 @@ class Stream(Joinable[K, V]):
             value: Serde or type of the new values.
             name: Stable name of the node.
         """
-        return self._next(  # type: ignore[no-any-return]
+        return self._next(
             n.FlatMap, name, "KSTREAM-FLATMAP-", changes_key=True, mapper=f.callable_fn(mapper, "flat_map"),
             key=f.returned(lambda: None, key), value=f.returned(lambda: None, value),
         )  # fmt: skip
@@ -181,7 +179,7 @@ class Stream(Joinable[K, V]):
             name: Stable name of the node.
         """
         fn = f.callable_fn(mapper, "flat_map_values", "key_value" if with_key else "value")
-        return self._next(  # type: ignore[no-any-return]
+        return self._next(
             n.FlatMapValues, name, "KSTREAM-FLATMAPVALUES-", mapper=fn, value=f.returned(lambda: None, value)
         )
 
@@ -193,7 +191,7 @@ class Stream(Joinable[K, V]):
             key: Serde or type of the new keys; else the selector's return annotation, else the first key's type.
             name: Stable name of the node.
         """
-        return self._next(  # type: ignore[no-any-return]
+        return self._next(
             n.SelectKey, name, "KSTREAM-KEY-SELECT-", changes_key=True,
             selector=f.callable_fn(selector, "select_key"), key=f.returned(selector, key),
         )  # fmt: skip
@@ -227,7 +225,7 @@ class Stream(Joinable[K, V]):
         for column, expr in named:
             self._graph.expressions.check_row_wise(expr, f"{where}({column}=)", self.node.value)
         value = self._graph.expressions.selected(self.node.value, named, keep)
-        return self._next(n.Select, name, "KSTREAM-MAPVALUES-", columns=named, keep=keep, value=value)  # type: ignore[no-any-return]
+        return self._next(n.Select, name, "KSTREAM-MAPVALUES-", columns=named, keep=keep, value=value)
 
     def peek(self, action: Callable[[K, V], Any], *, name: str | None = None) -> Stream[K, V]:
         """Call an action for each record and pass it on.
@@ -236,7 +234,7 @@ class Stream(Joinable[K, V]):
             action: Called as ``action(key, value)``.
             name: Stable name of the node.
         """
-        return self._next(n.Peek, name, "KSTREAM-PEEK-", action=f.callable_fn(action, "peek"))  # type: ignore[no-any-return]
+        return self._next(n.Peek, name, "KSTREAM-PEEK-", action=f.callable_fn(action, "peek"))
 
     # --- branching and joining streams ------------------------------------------------------------------------------
 
@@ -256,7 +254,7 @@ class Stream(Joinable[K, V]):
         if not predicates:
             raise InvalidArgumentError("expected at least one predicate, got none - at split")
         fns = tuple(self._predicate(predicate, "split") for predicate in predicates)
-        split = self._next(n.Split, name, "KSTREAM-BRANCH-", predicates=fns, has_default=default)
+        split = self._next(n.Split, name, "KSTREAM-BRANCH-", predicates=fns)
         branches = []
         for index in range(len(fns) + int(default)):
             suffix = "0" if index == len(fns) else str(index + 1)

@@ -11,7 +11,7 @@ from headwater.state import split_rows
 from headwater.topology import nodes as n
 
 
-class Plan:
+class Aggregation:
     """An `agg` over the values of a stream.
 
     Attributes:
@@ -28,7 +28,7 @@ class Plan:
         self.source = source
 
     @classmethod
-    def of(cls, fold: n.Agg, source: n.Node) -> Plan:
+    def of(cls, fold: n.Agg, source: n.Node) -> Aggregation:
         """Analyse an aggregation.
 
         Args:
@@ -41,21 +41,21 @@ class Plan:
 class ArgumentsStep:
     """Computes the arguments of the folds and packs them into the rows."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
+    def __init__(self, aggregation: Aggregation) -> None:
+        self.aggregation = aggregation
 
     def run(self, batch: Batch) -> Batch:
-        frame, bad = decode_frame(batch.value, batch.to_rows(), self.plan.frames.fields)
+        frame, bad = decode_frame(batch.value, batch.to_rows(), self.aggregation.frames.fields)
         out = batch.fan(0)
-        set_arguments(out.rows, self.plan.frames.argument_frame(frame))
+        set_arguments(out.rows, self.aggregation.frames.argument_frame(frame))
         return out.without(bad) if bad else out
 
 
 class FinishStep:
     """Evaluates what does not fold over the rows of every emitted group."""
 
-    def __init__(self, plan: Plan, node: n.StreamAggregate) -> None:
-        self.plan = plan
+    def __init__(self, aggregation: Aggregation, node: n.StreamAggregate) -> None:
+        self.aggregation = aggregation
         self.node = node
 
     def run(self, batch: Batch) -> Batch:
@@ -67,20 +67,22 @@ class FinishStep:
 
     def _finished(self, batch: Batch, *, old: bool) -> list[bytes | None]:
         groups = batch.rows.groups(old)
-        values = iter(self.plan.frames.finish([group for group in groups if group is not None], self.plan.source))
+        values = iter(
+            self.aggregation.frames.finish([group for group in groups if group is not None], self.aggregation.source)
+        )
         return [None if group is None else next(values) for group in groups]
 
 
 class FinishedSerde(Serde[Any]):
     """Reads what a store with kept rows holds: folds and rows, evaluated to the table's value."""
 
-    def __init__(self, plan: Plan, value: Serde[Any]) -> None:
-        self.plan = plan
+    def __init__(self, aggregation: Aggregation, value: Serde[Any]) -> None:
+        self.aggregation = aggregation
         self.value = value
         self.name = value.name
         self.type = value.type
 
     def deserialize(self, data: bytes) -> Any:
         """Evaluate one group."""
-        (finished,) = self.plan.frames.finish([split_rows(data)], self.plan.source)
+        (finished,) = self.aggregation.frames.finish([split_rows(data)], self.aggregation.source)
         return self.value.deserialize(finished)

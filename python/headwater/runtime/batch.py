@@ -16,8 +16,6 @@ from headwater.runtime.failures import Failures
 from headwater.serdes import Serde
 from headwater.state import Rows
 
-_MISSING: Any = object()
-
 
 class Batch:
     """Rows of one edge of a topology.

@@ -43,6 +43,7 @@ class Failures:
     """The failures of one micro-batch.
 
     Attributes:
+        locate: Where a source record came from, by its position in the batch.
         limit: First source record that is not kept, or None.
         error: What is to be raised once the rows before it are safe.
         skipped: Records that a policy dropped.
@@ -50,20 +51,12 @@ class Failures:
     """
 
     def __init__(self, locate: Callable[[int], Coordinates], policy: Callable[[str], Any]) -> None:
-        self._locate = locate
+        self.locate = locate
         self._policy = policy
         self.limit: int | None = None
         self.error: HeadwaterError | None = None
         self.skipped = 0
         self.diverted: list[tuple[str, int]] = []
-
-    def locate(self, seq: int) -> Coordinates:
-        """Where a source record of this batch came from.
-
-        Args:
-            seq: Position of the record in the batch.
-        """
-        return self._locate(seq)
 
     def raised(self, seq: int, cause: Exception) -> None:
         """A user's function raised at a source record.
@@ -74,7 +67,7 @@ class Failures:
         """
         if self.limit is not None and self.limit <= seq:
             return
-        at = self._locate(seq)
+        at = self.locate(seq)
         if isinstance(cause, SerdeError):
             error: HeadwaterError = _located(cause, at)
         else:
@@ -99,7 +92,7 @@ class Failures:
         Returns:
             Whether this ends the batch; otherwise the record is dropped.
         """
-        at = self._locate(seq)
+        at = self.locate(seq)
         policy = self._policy(at.topic)
         if policy == "raise":
             self.raised(seq, cause)

@@ -38,19 +38,15 @@ class Vertex:
         self.late: Vertex | None = None
         self.level = -1
 
-    def connect(self, child: Vertex, port: int = 0) -> Vertex:
+    def connect(self, child: Vertex, port: int = 0) -> None:
         """Add a child.
 
         Args:
             child: Who gets the rows.
             port: Which of its inputs.
-
-        Returns:
-            The child.
         """
         self.children.append((child, port))
         child.parents.append(self)
-        return child
 
 
 class Source(Vertex):

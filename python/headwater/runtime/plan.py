@@ -23,7 +23,7 @@ from headwater.topology import Topology
 from headwater.topology import nodes as n
 
 if TYPE_CHECKING:
-    from headwater.runtime.aggregations import Plan as AggPlan
+    from headwater.runtime.aggregations import Aggregation
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -415,12 +415,11 @@ class Plan:
         window, fold = node.window, node.fold
         columns, keeps_rows = None, False
         parent = self._input(node)
-        agg: AggPlan | None = None
+        agg: Aggregation | None = None
         if isinstance(fold, n.Agg):
-            from headwater.runtime.aggregations import ArgumentsStep
-            from headwater.runtime.aggregations import Plan as AggPlan
+            from headwater.runtime.aggregations import Aggregation, ArgumentsStep
 
-            agg = AggPlan.of(fold, node.inputs[0])
+            agg = Aggregation.of(fold, node.inputs[0])
             columns, keeps_rows = agg.columns, agg.keeps_rows
             parent = self._vector(node, ArgumentsStep(agg), parent)
         retention, reach = None, 0

@@ -62,7 +62,6 @@ class Runner:
     ) -> None:
         self._outputs: list[Output] = []
         self._peeks: list[Output] = []
-        self._failures: Failures | None = None
         self.plan = Plan(topology, settings, self._collect, self._trace if traces else None, nodes)
         self.skipped = 0
         self.batches = 0
@@ -91,7 +90,7 @@ class Runner:
             locate: Coordinates of a source record.
             policy: The `on_error` of a topic.
         """
-        failures = self._failures = Failures(locate, policy)
+        failures = Failures(locate, policy)
         self._outputs, self._peeks = [], []
         pending: Pending = {}
         for topic, rows in inputs.items():
@@ -110,7 +109,7 @@ class Runner:
         Args:
             seq: Position that the emitted rows get.
         """
-        failures = self._failures = Failures(lambda seq: Coordinates("", 0, 0, None, None), lambda topic: "raise")
+        failures = Failures(lambda seq: Coordinates("", 0, 0, None, None), lambda topic: "raise")
         self._outputs, self._peeks = [], []
         pending: Pending = {}
         for segment in range(len(self.plan.ports)):

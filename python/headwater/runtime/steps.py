@@ -233,7 +233,6 @@ class TableFilterStep:
         self.predicate = with_key(node.predicate)
         # With a store of its own the old value comes from there.
         self.maps_old = sends_old and not has_store
-        self.is_silent = sends_old and not has_store
 
     def run(self, batch: Batch) -> Batch:
         batch = batch.decode(olds=self.maps_old)

@@ -192,7 +192,6 @@ class Split(Node, frozen=True, kw_only=True, eq=False):
     """``stream.split(...)``: a record goes to the first `Branch` whose predicate holds, else to the default, if any."""
 
     predicates: tuple[Fn, ...]
-    has_default: bool
 
 
 class Branch(Node, frozen=True, kw_only=True, eq=False):

@@ -14,18 +14,6 @@ from headwater.topology.describe import describe
 from headwater.topology.details import details
 from headwater.topology.mermaid import mermaid
 
-TABLES = (
-    n.TableSource,
-    n.GlobalTableSource,
-    n.ToTable,
-    n.TableFilter,
-    n.TableMapValues,
-    n.StreamAggregate,
-    n.TableAggregate,
-    n.TableTableJoin,
-)
-"""The nodes that are tables."""
-
 
 class Topology:
     """Frozen nodes in creation order, and questions about them.
