@@ -21,11 +21,12 @@ use crate::growth::Growth;
 use crate::offsets::{OFFSETS_TOPIC, OffsetStore};
 use crate::partition::Setting;
 use crate::storage::{Lock, Storage};
+use crate::transactions::{Coordinator, TRANSACTIONS_TOPIC, TransactionDescription, TransactionalProducer};
 use crate::{Clock, Durability, Error, Partition, Result, SystemClock, Topic, TopicConfig};
 
 const LOCK: &str = ".lock";
 /// When the commits before are forgotten: reading so many takes some tenths of a second.
-const OFFSETS_SEGMENT_BYTES: &str = "16777216";
+const INTERNAL_SEGMENT_BYTES: &str = "16777216";
 /// How often retention is looked at.
 const RETENTION_CHECK: Duration = Duration::from_secs(30);
 
@@ -63,13 +64,14 @@ pub struct Broker {
 }
 
 #[derive(Debug)]
-struct Inner {
+pub(crate) struct Inner {
     storage: Arc<dyn Storage>,
     options: Options,
     topics: RwLock<BTreeMap<String, Arc<Topic>>>,
     /// Held while topics are made, changed or deleted.
     changes: Mutex<()>,
-    offsets: OffsetStore,
+    pub(crate) offsets: OffsetStore,
+    pub(crate) transactions: Coordinator,
     warnings: Vec<String>,
     growth: Arc<Growth>,
     is_syncer_running: AtomicBool,
@@ -118,6 +120,15 @@ impl Broker {
             let topic = open_topic(&storage, &options, &growth, &name, count, config, &mut warnings)?;
             topics.insert(name, Arc::new(topic));
         }
+        let transactions = Coordinator::new(Arc::clone(&options.clock));
+        if let Some(topic) = topics.get(TRANSACTIONS_TOPIC) {
+            transactions.load(&topic.partitions)?;
+        }
+        if is_writable {
+            // Before committed offsets are read: some of them may be waiting for the end of a transaction.
+            let all: Vec<Arc<Partition>> = topics.values().flat_map(|topic| topic.partitions.clone()).collect();
+            transactions.recover(&all, &mut warnings);
+        }
         let offsets = OffsetStore::new(Arc::clone(&options.clock));
         if let Some(topic) = topics.get(OFFSETS_TOPIC) {
             offsets.load(&topic.partitions)?;
@@ -131,6 +142,7 @@ impl Broker {
             topics: RwLock::new(topics),
             changes: Mutex::new(()),
             offsets,
+            transactions,
             warnings,
             growth,
             is_syncer_running: AtomicBool::new(false),
@@ -231,13 +243,28 @@ impl Broker {
     /// Commits a group's offsets, as (topic, partition, next offset, metadata): one batch, durable when it returns.
     pub fn commit_offsets(&self, group: &str, offsets: &[(String, u32, u64, String)]) -> Result<()> {
         self.inner.check_writable()?;
-        self.inner.offsets.commit(group, offsets, || {
-            let settings = [("cleanup.policy", "compact"), ("segment.bytes", OFFSETS_SEGMENT_BYTES)];
-            let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-            let _changing = self.inner.changes.lock();
-            let topic = self.inner.create_topic(OFFSETS_TOPIC, 1, TopicConfig::new(settings)?)?;
-            Ok(topic.partitions.clone())
-        })
+        self.inner.offsets.commit(group, offsets, || self.inner.offsets_log())
+    }
+
+    /// Makes a producer whose records count in transactions. A producer that has the transactional id already is fenced, and
+    /// what it has left open is aborted. A transaction that takes longer than `timeout_ms` is aborted, too.
+    ///
+    /// # Errors
+    /// `Corrupt` if a decision may lie in damaged bytes; those of writing.
+    pub fn transactional_producer(&self, id: &str, timeout_ms: i32) -> Result<TransactionalProducer> {
+        self.inner.check_writable()?;
+        TransactionalProducer::new(Arc::clone(&self.inner), id, timeout_ms)
+    }
+
+    /// Every transactional id, by name.
+    #[must_use]
+    pub fn transactions(&self) -> Vec<TransactionDescription> {
+        self.inner.transactions.describe()
+    }
+
+    /// Aborts the transactions that have taken too long. A thread does it every second while there are transactional ids.
+    pub fn abort_overdue_transactions(&self) {
+        self.inner.transactions.abort_overdue(&self.inner.offsets);
     }
 
     /// Forgets what the topics' retention settings no longer keep. A thread does it every half minute where such settings
@@ -276,6 +303,9 @@ impl Broker {
             return Ok(());
         }
         let mut outcome = Ok(());
+        if self.inner.options.mode == Mode::ReadWrite {
+            outcome = self.inner.transactions.abort_all(&self.inner.offsets);
+        }
         for topic in self.topics() {
             for partition in &topic.partitions {
                 outcome = outcome.and(partition.close());
@@ -288,7 +318,29 @@ impl Broker {
 }
 
 impl Inner {
-    fn check_writable(&self) -> Result<()> {
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.options.clock
+    }
+
+    /// The partitions of `__consumer_offsets`, made now if they are not there.
+    pub(crate) fn offsets_log(&self) -> Result<Vec<Arc<Partition>>> {
+        self.internal_topic(OFFSETS_TOPIC)
+    }
+
+    /// The partitions of `__transaction_state`, made now if they are not there.
+    pub(crate) fn transactions_log(&self) -> Result<Vec<Arc<Partition>>> {
+        self.internal_topic(TRANSACTIONS_TOPIC)
+    }
+
+    fn internal_topic(&self, name: &str) -> Result<Vec<Arc<Partition>>> {
+        let settings = [("cleanup.policy", "compact"), ("segment.bytes", INTERNAL_SEGMENT_BYTES)];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let _changing = self.changes.lock();
+        let topic = self.create_topic(name, 1, TopicConfig::new(settings)?)?;
+        Ok(topic.partitions.clone())
+    }
+
+    pub(crate) fn check_writable(&self) -> Result<()> {
         if self.is_closed.load(Ordering::Acquire) {
             return Err(Error::Closed { what: format!("the log at {}", self.storage.describe("")) });
         }

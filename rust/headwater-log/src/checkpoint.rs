@@ -36,7 +36,8 @@ pub(crate) struct Checkpoint {
     pub(crate) recovery_point: u64,
     pub(crate) log_start_offset: u64,
     pub(crate) clean: Option<Clean>,
-    pub(crate) has_transactions: bool,
+    /// Whether some producer numbers its batches, or transactions were aborted: what is known of them is in the log.
+    pub(crate) has_producers: bool,
     /// Whether offsets may be missing between batches: the topic is compacted, or something else wrote it.
     pub(crate) has_gaps: bool,
     /// Checksum field of the log's first batch: tells our files from others of the same name.
@@ -62,7 +63,7 @@ impl Checkpoint {
         Some(Self {
             recovery_point: body.get("recovery_point")?.as_u64()?,
             log_start_offset: body.get("log_start_offset")?.as_u64()?,
-            has_transactions: body.get("has_transactions")?.as_bool()?,
+            has_producers: body.get("has_transactions")?.as_bool()?,
             has_gaps: body.get("has_gaps")?.as_bool()?,
             clean,
             identity,
@@ -74,7 +75,7 @@ impl Checkpoint {
         let mut body = json!({
             "recovery_point": self.recovery_point,
             "log_start_offset": self.log_start_offset,
-            "has_transactions": self.has_transactions,
+            "has_transactions": self.has_producers,
             "has_gaps": self.has_gaps,
         });
         if let Some(identity) = self.identity {

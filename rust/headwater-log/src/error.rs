@@ -1,4 +1,4 @@
-//! What can go wrong in a log, with the place it went wrong at, in six kinds.
+//! What can go wrong in a log, with the place it went wrong at, in a few kinds.
 
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ pub enum Kind {
     Closed,
     /// Another process holds the directory.
     Locked,
+    /// A newer producer has taken this one's place.
+    Fenced,
 }
 
 /// See the module.
@@ -133,6 +135,31 @@ pub enum Error {
         /// What is known of the holder.
         holder: String,
     },
+    /// A producer that another one has taken the place of.
+    #[error("expected the newest producer of {producer}, got one that is fenced: {why}; make a new one to go on")]
+    Fenced {
+        /// Its transactional id, or its producer id and the partition.
+        producer: String,
+        /// What happened.
+        why: String,
+    },
+    /// A numbered batch that does not follow the producer's last one: something before it is missing.
+    #[error(
+        "expected sequence number {expected} of producer {producer_id}, got {got} - at topic '{topic}' partition \
+             {partition}; a batch before it is missing: send that one first"
+    )]
+    OutOfOrder {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The producer.
+        producer_id: i64,
+        /// The number that follows.
+        expected: i32,
+        /// The number of the batch.
+        got: i32,
+    },
     /// A batch cannot be encoded or is not acceptable.
     #[error(transparent)]
     Record(#[from] headwater_record::Error),
@@ -143,13 +170,14 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Invalid { .. } | Self::Record(_) => Kind::Invalid,
+            Self::Invalid { .. } | Self::OutOfOrder { .. } | Self::Record(_) => Kind::Invalid,
             Self::UnknownTopic { .. } | Self::UnknownPartition { .. } => Kind::NotFound,
             Self::OffsetOutOfRange { .. } => Kind::OutOfRange,
             Self::Corrupt { .. } | Self::Unreadable { .. } => Kind::Corrupt,
             Self::Io { .. } => Kind::Io,
             Self::Closed { .. } | Self::Poisoned { .. } => Kind::Closed,
             Self::Locked { .. } => Kind::Locked,
+            Self::Fenced { .. } => Kind::Fenced,
         }
     }
 

@@ -21,8 +21,8 @@
 //! It is not: a server, a client of Kafka, or a place for state (that is `headwater-state`).
 //!
 //! *Layout*: [`Broker`] a directory of topics; [`Partition`] append, sync, read; `segment` one `.log` and its indexes;
-//! `recovery` what a partition is made of when it is opened; [`OffsetStore`] committed offsets; [`storage`] the file
-//! system, the real one and two that are not.
+//! `recovery` what a partition is made of when it is opened; [`OffsetStore`] committed offsets; `producers` and
+//! [`TransactionalProducer`] idempotence and transactions; [`storage`] the file system, the real one and two that are not.
 
 mod broker;
 mod catalog;
@@ -30,9 +30,11 @@ mod checkpoint;
 mod error;
 mod growth;
 mod index;
+mod internal;
 mod mark;
 mod offsets;
 mod partition;
+mod producers;
 mod recovery;
 mod sealed;
 mod segment;
@@ -46,6 +48,7 @@ pub use index::{OffsetIndex, TimeIndex};
 pub use offsets::{CommittedOffset, OFFSETS_TOPIC, OffsetStore};
 pub use partition::{Appended, Fetched, Isolation, Partition};
 pub use topic::{Durability, Topic, TopicConfig};
+pub use transactions::{TRANSACTIONS_TOPIC, TransactionDescription, TransactionalProducer};
 
 /// Where the log gets the wall clock from: broker-assigned timestamps and commit timestamps.
 pub trait Clock: Send + Sync + std::fmt::Debug {

@@ -21,9 +21,9 @@ use parking_lot::RwLock;
 
 use crate::checkpoint::{Checkpoint, Clean};
 use crate::mark::Mark;
+use crate::producers::ProducerState;
 use crate::segment::{Damage, Indexes, Segment, check, next_good, stem};
 use crate::storage::Storage;
-use crate::transactions::Transactions;
 use crate::{Error, Result};
 
 /// How much is read at a time.
@@ -35,7 +35,7 @@ pub(crate) struct Recovered {
     pub(crate) segments: Vec<Arc<Segment>>,
     pub(crate) next_offset: u64,
     pub(crate) checkpoint: Checkpoint,
-    pub(crate) transactions: Transactions,
+    pub(crate) producers: ProducerState,
     pub(crate) warnings: Vec<String>,
     /// Whether the last segment may be appended to; after damage at its end a new one must be begun.
     pub(crate) is_last_intact: bool,
@@ -75,13 +75,13 @@ pub(crate) fn recover(
     }
     let mut warnings = Vec::new();
     if let Some((known, clean)) = known.as_ref().and_then(|known| Some((known, known.clean.as_ref()?)))
-        && let Some(segments) = from_indexes(storage, folder, &files, clean).filter(|_| !known.has_transactions)
+        && let Some(segments) = from_indexes(storage, folder, &files, clean).filter(|_| !known.has_producers)
     {
         return Ok(Recovered {
             segments,
             next_offset: clean.next_offset,
             checkpoint: known.clone(),
-            transactions: Transactions::default(),
+            producers: ProducerState::default(),
             warnings,
             is_last_intact: true,
             durable: clean.next_offset,
@@ -116,7 +116,7 @@ pub(crate) fn recover(
         has_gaps: is_compacted || !is_ours || checkpoint.has_gaps,
         recovery_point: checkpoint.recovery_point.max(mark.unwrap_or(0)),
         expected: files.first().map_or(0, |(base, _, _)| *base),
-        transactions: Transactions::default(),
+        producers: ProducerState::default(),
         warnings,
         is_last_intact: true,
         missing: Vec::new(),
@@ -154,7 +154,7 @@ pub(crate) fn recover(
         segments,
         next_offset,
         checkpoint: Checkpoint { log_start_offset, ..checkpoint },
-        transactions: walk.transactions,
+        producers: walk.producers,
         warnings: walk.warnings,
         is_last_intact: walk.is_last_intact,
         durable,
@@ -233,7 +233,7 @@ struct Walk<'a> {
     recovery_point: u64,
     /// The offset that comes next.
     expected: u64,
-    transactions: Transactions,
+    producers: ProducerState,
     warnings: Vec<String>,
     is_last_intact: bool,
     missing: Vec<(u64, u64)>,
@@ -345,12 +345,11 @@ impl Walk<'_> {
 
     fn see(&mut self, segment: &Segment, position: u64, batch: &Batch) {
         segment.index(&batch.header, position, self.interval);
-        let control = if batch.header.is_control() {
-            batch.records().and_then(|records| records.control_type()).ok()
-        } else {
-            None
-        };
-        self.transactions.see(&batch.header, control);
+        let is_control = batch.header.is_control();
+        let marker = is_control.then(|| batch.records().and_then(|records| records.marker()).ok()).flatten();
+        if marker.is_some() || !is_control {
+            self.producers.see(&batch.header, marker, None);
+        }
         self.expected = batch.header.next_offset();
     }
 

@@ -127,7 +127,7 @@ impl BatchBuilder {
     }
 
     /// Finishes a control batch: its records' keys say what it is.
-    pub fn finish_control(self, producer: ProducerFields) -> Result<Vec<u8>> {
+    pub(crate) fn finish_control(self, producer: ProducerFields) -> Result<Vec<u8>> {
         self.finish_with(Codec::None, 0x20 | if producer.is_transactional { 0x10 } else { 0 }, producer)
     }
 

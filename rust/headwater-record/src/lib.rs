@@ -17,11 +17,12 @@
 //! It is not: a client (no protocol messages), and not a log (no files, no offsets of its own).
 //!
 //! *Layout*: [`BatchBuilder`] encodes, [`Batch`] and [`Header`] decode, [`Codec`] compresses, [`varint`] counts,
-//! [`partitioner`] says where a key belongs.
+//! [`Marker`] ends a transaction, [`partitioner`] says where a key belongs.
 
 mod batch;
 mod builder;
 mod codec;
+mod control;
 mod error;
 pub mod partitioner;
 mod records;
@@ -30,5 +31,6 @@ pub mod varint;
 pub use batch::{Batch, HEADER_BYTES, Header, TimestampType, checksum};
 pub use builder::{BatchBuilder, ProducerFields};
 pub use codec::{Codec, MAX_DECOMPRESSED_BYTES};
+pub use control::{ControlType, Marker};
 pub use error::{Error, Result};
-pub use records::{ControlType, Record, RecordIter, RecordView, Records};
+pub use records::{Record, RecordIter, RecordView, Records};

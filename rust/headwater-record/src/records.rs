@@ -35,17 +35,6 @@ pub struct Record {
     pub headers: Bytes,
 }
 
-/// What a control record says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ControlType {
-    /// The transaction was aborted.
-    Abort,
-    /// The transaction was committed.
-    Commit,
-    /// Something that readers of data need not know.
-    Other,
-}
-
 /// The records of one batch.
 #[derive(Clone, Debug)]
 pub struct Records {
@@ -74,17 +63,6 @@ impl Records {
             key: view.key.map(share),
             value: view.value.map(share),
             headers: share(view.headers),
-        }
-    }
-
-    /// What the first record of a control batch says.
-    pub fn control_type(&self) -> Result<ControlType> {
-        let first = self.iter().next().ok_or(Error::Malformed { what: "a control batch without a record" })??;
-        match first.key.and_then(|key| key.get(2..4)) {
-            Some([0, 0]) => Ok(ControlType::Abort),
-            Some([0, 1]) => Ok(ControlType::Commit),
-            Some(_) => Ok(ControlType::Other),
-            None => Err(Error::Malformed { what: "a control record without a type" }),
         }
     }
 }

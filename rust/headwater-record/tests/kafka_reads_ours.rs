@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 use bytes::Bytes;
-use headwater_record::{Batch, BatchBuilder, Codec, ProducerFields, varint};
+use headwater_record::{Batch, BatchBuilder, Codec, ControlType, Marker, ProducerFields, varint};
 
 fn headers(count: i64) -> Vec<u8> {
     let mut out = Vec::new();
@@ -50,10 +50,7 @@ fn segment() -> Vec<u8> {
         let producer = ProducerFields { id: 7, epoch: 1, base_sequence: codec.id().into(), is_transactional: true };
         add(batch.finish_as(codec, producer).unwrap(), 1);
     }
-    let mut batch = BatchBuilder::new();
-    batch.push(6, Some(&[0, 0, 0, 1]), Some(&[0; 6]), b"");
-    let producer = ProducerFields { id: 7, epoch: 1, base_sequence: -1, is_transactional: true };
-    add(batch.finish_control(producer).unwrap(), 1);
+    add(Marker { kind: ControlType::Commit, coordinator_epoch: 0 }.to_batch(7, 1, 6), 1);
     out
 }
 

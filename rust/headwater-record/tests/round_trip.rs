@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 use bytes::Bytes;
-use headwater_record::{Batch, BatchBuilder, Codec, ControlType, Error, Header, ProducerFields, varint};
+use headwater_record::{Batch, BatchBuilder, Codec, ControlType, Error, Header, Marker, varint};
 use proptest::prelude::*;
 
 type Entry = (i64, Option<Vec<u8>>, Option<Vec<u8>>, Vec<(Vec<u8>, Option<Vec<u8>>)>);
@@ -89,21 +89,20 @@ proptest! {
             && let Ok(records) = batch.records_within(1 << 16)
         {
             prop_assert!(records.iter().count() <= batch.header.records_count as usize + 1);
-            let _ = records.control_type();
+            let _ = records.marker();
         }
     }
 }
 
 #[test]
 fn a_control_batch_says_what_it_is() {
-    for (kind, expected) in [(0, ControlType::Abort), (1, ControlType::Commit), (2, ControlType::Other)] {
-        let mut builder = BatchBuilder::new();
-        builder.push(5, Some(&[0, 0, 0, kind]), Some(&[0, 0, 0, 0, 0, 0]), &[]);
-        let fields = ProducerFields { id: 7, epoch: 1, base_sequence: -1, is_transactional: true };
-        let (batch, _) = Batch::split(&builder.finish_control(fields).unwrap().into()).unwrap();
+    for kind in [ControlType::Abort, ControlType::Commit, ControlType::Other] {
+        let marker = Marker { kind, coordinator_epoch: 9 };
+        let (batch, _) = Batch::split(&marker.to_batch(7, 1, 5).into()).unwrap();
+        batch.verify().unwrap();
         assert!(batch.header.is_control() && batch.header.is_transactional());
-        assert_eq!(batch.header.producer_id, 7);
-        assert_eq!(batch.records().unwrap().control_type(), Ok(expected));
+        assert_eq!((batch.header.producer_id, batch.header.producer_epoch, batch.header.base_sequence), (7, 1, -1));
+        assert_eq!(batch.records().unwrap().marker(), Ok(marker));
     }
 }
 

@@ -2,15 +2,18 @@
 //!
 //! A commit is one batch of one record per partition: all of it is there after a crash, or nothing. The key is {version 1,
 //! group, topic, partition}, the value {version 3, offset, leader epoch, metadata, commit time}; a null value forgets.
+//! A commit in a transaction is pending until the transaction ends. Of two commits for one partition the later in the log
+//! counts, whenever it was decided.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use headwater_record::{BatchBuilder, Codec};
+use headwater_record::{BatchBuilder, Codec, RecordView};
 use parking_lot::{Mutex, RwLock};
 
 use self::schema::{Key, STRING_MAX};
-use crate::{Clock, Error, Isolation, Partition, Result};
+use crate::internal::replay;
+use crate::{Appended, Clock, Error, Partition, Result};
 
 mod schema;
 
@@ -26,7 +29,20 @@ pub struct CommittedOffset {
     pub metadata: String,
 }
 
-type Places = BTreeMap<(String, u32), CommittedOffset>;
+/// A commit and its place in the log, by topic and partition.
+type Places = BTreeMap<(String, u32), (CommittedOffset, u64)>;
+
+/// Topic, partition, next offset, metadata.
+type Entry = (String, u32, u64, String);
+
+/// A commit whose transaction is open.
+#[derive(Debug)]
+struct Pending {
+    group: String,
+    offsets: Vec<Entry>,
+    /// Where it is in the log.
+    at: u64,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -36,13 +52,21 @@ pub struct OffsetStore {
     /// lock's order.
     log: Mutex<Vec<Arc<Partition>>>,
     groups: RwLock<BTreeMap<String, Places>>,
+    /// By producer id.
+    pending: Mutex<HashMap<i64, Vec<Pending>>>,
     /// What of the log could not be read, and the groups that have committed since: only of those is anything known.
     doubt: RwLock<Option<(Error, BTreeSet<String>)>>,
 }
 
 impl OffsetStore {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, log: Mutex::default(), groups: RwLock::default(), doubt: RwLock::default() }
+        Self {
+            clock,
+            log: Mutex::default(),
+            groups: RwLock::default(),
+            pending: Mutex::default(),
+            doubt: RwLock::default(),
+        }
     }
 
     /// Reads everything that was committed. What cannot be read is passed over and remembered: a group whose last commit may
@@ -50,7 +74,7 @@ impl OffsetStore {
     pub(crate) fn load(&self, partitions: &[Arc<Partition>]) -> Result<()> {
         let mut groups = self.groups.write();
         for log in partitions {
-            if let Some(damage) = load(log, &mut groups)? {
+            if let Some(damage) = replay(log, |record| see(record, &mut groups))? {
                 *self.doubt.write() = Some((damage, BTreeSet::new()));
             }
         }
@@ -64,12 +88,50 @@ impl OffsetStore {
     pub(crate) fn commit(
         &self,
         group: &str,
-        offsets: &[(String, u32, u64, String)],
+        offsets: &[Entry],
         make_log: impl FnOnce() -> Result<Vec<Arc<Partition>>>,
     ) -> Result<()> {
         if offsets.is_empty() {
             return Ok(());
         }
+        let builder = self.encode(group, offsets)?;
+        // The view changes under the lock that orders the log: otherwise two commits of one group could end differently.
+        let mut log = self.log.lock();
+        let at = write(&mut log, group, builder, make_log)?;
+        self.apply(group, offsets, at);
+        Ok(())
+    }
+
+    /// Writes a commit that counts when its producer's transaction is committed; `append` writes a batch to a partition as a
+    /// part of the transaction.
+    pub(crate) fn commit_in_transaction(
+        &self,
+        producer_id: i64,
+        group: &str,
+        offsets: &[Entry],
+        make_log: impl FnOnce() -> Result<Vec<Arc<Partition>>>,
+        append: impl FnOnce(&Arc<Partition>, BatchBuilder) -> Result<Appended>,
+    ) -> Result<()> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let builder = self.encode(group, offsets)?;
+        let mut log = self.log.lock();
+        let at = append(home(&mut log, group, make_log)?, builder)?.base_offset;
+        let pending = Pending { group: group.to_owned(), offsets: offsets.to_vec(), at };
+        self.pending.lock().entry(producer_id).or_default().push(pending);
+        Ok(())
+    }
+
+    /// A producer's transaction has ended: what it wrote counts now, or never will.
+    pub(crate) fn complete(&self, producer_id: i64, is_committed: bool) {
+        let _in_order = self.log.lock();
+        for pending in self.pending.lock().remove(&producer_id).into_iter().flatten().filter(|_| is_committed) {
+            self.apply(&pending.group, &pending.offsets, pending.at);
+        }
+    }
+
+    fn encode(&self, group: &str, offsets: &[Entry]) -> Result<BatchBuilder> {
         let now = self.clock.now_ms();
         let mut builder = BatchBuilder::new();
         for (topic, partition, offset, metadata) in offsets {
@@ -82,17 +144,20 @@ impl OffsetStore {
             })?;
             builder.push(now, Some(&key(group, topic, *partition)?), Some(&value), &[]);
         }
-        // The view changes under the lock that orders the log: otherwise two commits of one group could end differently.
-        let mut log = self.log.lock();
-        write(&mut log, group, builder, make_log)?;
+        Ok(builder)
+    }
+
+    /// Takes a commit into the view, but for partitions whose last one lies behind it in the log.
+    fn apply(&self, group: &str, offsets: &[Entry], at: u64) {
         let mut groups = self.groups.write();
         let places = groups.entry(group.to_owned()).or_default();
         for (topic, partition, offset, metadata) in offsets {
-            let committed = CommittedOffset { offset: *offset, metadata: metadata.clone() };
-            places.insert((topic.clone(), *partition), committed);
+            let place = (topic.clone(), *partition);
+            if places.get(&place).is_none_or(|(_, known)| *known < at) {
+                places.insert(place, (CommittedOffset { offset: *offset, metadata: metadata.clone() }, at));
+            }
         }
         self.settle(group);
-        Ok(())
     }
 
     /// Writes what is known once more and forgets the commits before it, so that the log does not grow for ever: at open,
@@ -106,7 +171,7 @@ impl OffsetStore {
         let now = self.clock.now_ms();
         let mut builder = BatchBuilder::new();
         for (group, places) in &*self.groups.read() {
-            for ((topic, number), committed) in places {
+            for ((topic, number), (committed, _)) in places {
                 // Kafka's newest schema can hold what ours cannot: such a log is kept as it is.
                 let Some(value) = schema::encode_value(committed.offset, &committed.metadata, now) else {
                     return Ok(());
@@ -136,8 +201,10 @@ impl OffsetStore {
         }
     }
 
-    fn known(&self, group: &str) -> Places {
-        self.groups.read().get(group).cloned().unwrap_or_default()
+    fn known(&self, group: &str) -> BTreeMap<(String, u32), CommittedOffset> {
+        let groups = self.groups.read();
+        let places = groups.get(group).into_iter().flatten();
+        places.map(|(place, (committed, _))| (place.clone(), committed.clone())).collect()
     }
 
     /// The groups that have committed something.
@@ -179,63 +246,50 @@ fn key(group: &str, topic: &str, partition: u32) -> Result<Vec<u8>> {
     })
 }
 
-/// Appends a commit, to a log made now if there is none; as durable when it returns as the log promises.
+/// The partition that a group's commits are in, of a log made now if there is none.
+fn home<'a>(
+    log: &'a mut Vec<Arc<Partition>>,
+    group: &str,
+    make_log: impl FnOnce() -> Result<Vec<Arc<Partition>>>,
+) -> Result<&'a Arc<Partition>> {
+    if log.is_empty() {
+        *log = make_log()?;
+    }
+    Ok(&log[partition_of(group, log.len())])
+}
+
+/// Appends a commit, as durable when it returns as the log promises; returns where it is.
 fn write(
     log: &mut Vec<Arc<Partition>>,
     group: &str,
     builder: BatchBuilder,
     make_log: impl FnOnce() -> Result<Vec<Arc<Partition>>>,
-) -> Result<()> {
-    if log.is_empty() {
-        *log = make_log()?;
-    }
-    let partition = &log[partition_of(group, log.len())];
+) -> Result<u64> {
+    let partition = home(log, group, make_log)?;
     let appended = partition.append(builder.finish(Codec::None)?)?;
-    partition.wait_durable(appended.next_offset)
+    partition.wait_durable(appended.next_offset)?;
+    Ok(appended.base_offset)
 }
 
-/// Where Kafka looks for a group: Java's hash of its name.
-fn partition_of(group: &str, partitions: usize) -> usize {
+/// Where Kafka looks for a group, or a transactional id: Java's hash of its name.
+pub(crate) fn partition_of(group: &str, partitions: usize) -> usize {
     let hash = group.encode_utf16().fold(0_u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(u32::from(unit)));
     (hash & 0x7fff_ffff) as usize % partitions
 }
 
-/// Takes in the commits of a partition; returns the last damage found.
-fn load(log: &Partition, groups: &mut BTreeMap<String, Places>) -> Result<Option<Error>> {
-    let (mut offset, mut damage) = (log.log_start_offset(), None);
-    while offset < log.high_watermark() {
-        let fetched = match log.read(offset, 1 << 20, Isolation::Committed) {
-            Err(Error::Corrupt { topic, partition, offset: at, next_offset, path, position, what }) => {
-                offset = next_offset;
-                damage = Some(Error::Corrupt { topic, partition, offset: at, next_offset, path, position, what });
-                continue;
-            }
-            fetched => fetched?,
-        };
-        for batch in &fetched.batches {
-            for record in &batch.records()? {
-                let record = record?;
-                // Entries of other kinds (group metadata) and of versions yet to come are passed over.
-                let Some(Key::Offset { group, topic, partition }) = record.key.and_then(schema::decode_key) else {
-                    continue;
-                };
-                let places = groups.entry(group).or_default();
-                match record.value.map(schema::decode_value) {
-                    Some(Some(value)) => {
-                        let committed = CommittedOffset { offset: value.offset, metadata: value.metadata };
-                        places.insert((topic, partition), committed);
-                    }
-                    Some(None) => {}
-                    None => drop(places.remove(&(topic, partition))),
-                }
-            }
+/// Takes in a record of the log.
+fn see(record: RecordView<'_>, groups: &mut BTreeMap<String, Places>) {
+    // Entries of other kinds (group metadata) and of versions yet to come are passed over.
+    let Some(Key::Offset { group, topic, partition }) = record.key.and_then(schema::decode_key) else { return };
+    let places = groups.entry(group).or_default();
+    match record.value.map(schema::decode_value) {
+        Some(Some(value)) => {
+            let committed = CommittedOffset { offset: value.offset, metadata: value.metadata };
+            places.insert((topic, partition), (committed, record.offset));
         }
-        if fetched.next_offset == offset {
-            break;
-        }
-        offset = fetched.next_offset;
+        Some(None) => {}
+        None => drop(places.remove(&(topic, partition))),
     }
-    Ok(damage)
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use headwater_record::{HEADER_BYTES, Header};
+use headwater_record::{HEADER_BYTES, Header, Marker};
 
 use super::{Appended, Partition, Writer};
+use crate::producers::{Refusal, Verdict};
 use crate::segment::Segment;
 use crate::topic::Durability;
 use crate::{Error, Result};
@@ -16,18 +17,45 @@ use crate::{Error, Result};
 const UNSYNCED_MAX: u64 = 8 << 20;
 
 impl Partition {
-    /// Appends whole batches, rewriting their base offsets. Written when it returns, durable after `wait_durable`.
+    /// Appends whole batches, rewriting their base offsets. Written when it returns, durable after `wait_durable`. A batch
+    /// that its producer has sent before is not written again: it is answered with the offsets that it has.
     ///
     /// # Errors
-    /// `Invalid` for bytes that are no good batches; `Io` if the write fails: nothing was appended then.
-    pub fn append(&self, mut batches: Vec<u8>) -> Result<Appended> {
+    /// `Invalid` for bytes that are no good batches, and for a numbered batch that does not follow its producer's last;
+    /// `Fenced` for one of an older epoch; `Io` if the write fails: nothing was appended then.
+    pub fn append(&self, batches: Vec<u8>) -> Result<Appended> {
         let headers = self.check_batches(&batches)?;
+        if let Some(header) = headers.iter().find(|header| header.is_transactional()) {
+            return Err(self.refused(&format!("one of a transaction of producer {}", header.producer_id)));
+        }
+        self.write(batches, headers, None)
+    }
+
+    /// Appends a batch of a transaction that its coordinator knows to be open.
+    pub(crate) fn append_in_transaction(&self, batch: Vec<u8>) -> Result<Appended> {
+        let headers = self.check_batches(&batch)?;
+        self.write(batch, headers, None)
+    }
+
+    /// Ends a producer's transaction here: from now on its records count, or do not.
+    pub(crate) fn append_marker(&self, producer_id: i64, epoch: i16, marker: Marker) -> Result<Appended> {
+        let batch = marker.to_batch(producer_id, epoch, self.clock.now_ms());
+        let header = Header::parse(&batch)?;
+        self.write(batch, vec![header], Some(marker))
+    }
+
+    fn write(&self, mut batches: Vec<u8>, headers: Vec<Header>, marker: Option<Marker>) -> Result<Appended> {
         if self.durability == Durability::Fsync && self.unsynced_bytes.load(Ordering::Relaxed) >= UNSYNCED_MAX {
             self.sync()?; // so that nobody ever waits for more than that
         }
         let mut writer = self.writer.lock();
         self.check_open()?;
         self.check_writable()?;
+        if marker.is_none()
+            && let Some(known) = self.check_sequence(&headers)?
+        {
+            return Ok(known);
+        }
         if writer.is_marked_clean {
             self.checkpoint(None)?;
             writer.is_marked_clean = false;
@@ -57,8 +85,8 @@ impl Partition {
         let mut at = position;
         for header in &stamped {
             segment.index(header, at, self.config.index_interval_bytes());
-            if header.is_transactional() {
-                self.transactions.write().see(header, None);
+            if header.producer_id >= 0 {
+                self.producers.write().see(header, marker, Some(self.clock.now_ms()));
             }
             at += header.size_bytes as u64;
         }
@@ -76,13 +104,45 @@ impl Partition {
         Ok(Appended { base_offset, next_offset, log_append_time })
     }
 
-    fn check_batches(&self, bytes: &[u8]) -> Result<Vec<Header>> {
-        let refused = |what: String| Error::Invalid {
+    /// Where a batch is that its producer has sent before; None if it is new.
+    fn check_sequence(&self, headers: &[Header]) -> Result<Option<Appended>> {
+        let [header] = headers else { return Ok(None) };
+        if header.producer_id < 0 {
+            return Ok(None);
+        }
+        match self.producers.read().check(header) {
+            Ok(Verdict::New) => Ok(None),
+            Ok(Verdict::Duplicate { base_offset, next_offset }) => {
+                Ok(Some(Appended { base_offset, next_offset, log_append_time: None }))
+            }
+            Err(Refusal::Fenced { epoch }) => Err(Error::Fenced {
+                producer: format!("id {}", header.producer_id),
+                why: format!(
+                    "epoch {epoch} has written since, its own is {} - at topic '{}' partition {}",
+                    header.producer_epoch, self.topic, self.number
+                ),
+            }),
+            Err(Refusal::OutOfOrder { expected }) => Err(Error::OutOfOrder {
+                topic: self.topic.clone(),
+                partition: self.number,
+                producer_id: header.producer_id,
+                expected,
+                got: header.base_sequence,
+            }),
+        }
+    }
+
+    fn refused(&self, what: &str) -> Error {
+        Error::Invalid {
             message: format!(
                 "expected whole record batches, got {what} - at topic '{}' partition {}",
                 self.topic, self.number
             ),
-        };
+        }
+    }
+
+    fn check_batches(&self, bytes: &[u8]) -> Result<Vec<Header>> {
+        let refused = |what: String| self.refused(&what);
         let mut headers = Vec::with_capacity(1);
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -94,7 +154,14 @@ impl Partition {
             rest = &rest[header.size_bytes..];
             headers.push(header);
         }
-        if headers.is_empty() { Err(refused("no bytes".into())) } else { Ok(headers) }
+        let is_numbered = |header: &Header| header.producer_id >= 0;
+        match headers.len() {
+            0 => Err(refused("no bytes".into())),
+            1 => Ok(headers),
+            // So that each has an answer of its own: it may be a duplicate.
+            count if headers.iter().any(is_numbered) => Err(refused(format!("{count} at once that are numbered"))),
+            _ => Ok(headers),
+        }
     }
 
     /// The segment to append to; begins a new one if this one is full or too old.

@@ -19,11 +19,11 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use crate::checkpoint::Checkpoint;
 use crate::growth::Growth;
 use crate::mark::Mark;
+use crate::producers::{OpenTransaction, ProducerState};
 use crate::recovery::{Recovered, recover};
 use crate::segment::Segment;
 use crate::storage::Storage;
 use crate::topic::{Durability, TopicConfig};
-use crate::transactions::Transactions;
 use crate::{Clock, Error, Result};
 
 mod appending;
@@ -97,7 +97,7 @@ pub struct Partition {
     next_offset: AtomicU64,
     durable: AtomicU64,
     unsynced_bytes: AtomicU64,
-    transactions: RwLock<Transactions>,
+    producers: RwLock<ProducerState>,
     /// Up to where the log is durable, for whoever recovers it; None if it is only read.
     mark: Option<Mark>,
     growth: Arc<Growth>,
@@ -145,7 +145,7 @@ impl Partition {
             mut segments,
             next_offset,
             checkpoint,
-            transactions,
+            producers,
             mut warnings,
             is_last_intact,
             durable,
@@ -181,7 +181,7 @@ impl Partition {
             next_offset: AtomicU64::new(next_offset),
             durable: AtomicU64::new(if is_clean || !is_writable { durable } else { 0 }),
             unsynced_bytes: AtomicU64::new(0),
-            transactions: RwLock::new(transactions),
+            producers: RwLock::new(producers),
             mark,
             growth,
             missing,
@@ -252,7 +252,22 @@ impl Partition {
     /// Readers that want only decided transactions see what lies below.
     #[must_use]
     pub fn last_stable_offset(&self) -> u64 {
-        self.transactions.read().last_stable_offset(self.high_watermark())
+        self.producers.read().last_stable_offset(self.high_watermark()).max(self.log_start_offset())
+    }
+
+    /// The transactions that are open here.
+    pub(crate) fn open_transactions(&self) -> Vec<OpenTransaction> {
+        self.producers.read().open()
+    }
+
+    /// The largest producer id that has written here.
+    pub(crate) fn largest_producer_id(&self) -> Option<i64> {
+        self.producers.read().largest_id()
+    }
+
+    /// The epoch that a producer id last wrote with.
+    pub(crate) fn producer_epoch(&self, producer_id: i64) -> Option<i16> {
+        self.producers.read().epoch(producer_id)
     }
 
     pub(crate) fn segment_count(&self) -> usize {

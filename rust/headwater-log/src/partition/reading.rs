@@ -92,7 +92,7 @@ impl Partition {
                 }
                 fetched.next_offset = batch.header.next_offset();
                 let is_hidden = batch.header.is_control()
-                    || (isolation == Isolation::Committed && self.transactions.read().is_aborted(&batch.header));
+                    || (isolation == Isolation::Committed && self.producers.read().aborted.contains(&batch.header));
                 if !is_hidden {
                     fetched.batches.push(batch);
                 }

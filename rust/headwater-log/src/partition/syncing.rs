@@ -96,12 +96,12 @@ impl Partition {
     }
 
     pub(super) fn checkpoint(&self, clean: Option<Clean>) -> Result<()> {
-        let has_transactions = self.transactions.read().is_used();
+        let has_producers = !self.producers.read().is_empty();
         Checkpoint {
             recovery_point: self.durable_offset(),
             log_start_offset: self.log_start_offset(),
             clean,
-            has_transactions,
+            has_producers,
             identity: self.identity(),
             has_gaps: self.has_gaps,
         }

@@ -28,6 +28,29 @@ pub(crate) fn batch(first: u64, count: u64, codec: Codec) -> Vec<u8> {
     builder.finish(codec).unwrap()
 }
 
+/// A batch in the making, of values without keys.
+pub(crate) fn values<'a>(values: impl IntoIterator<Item = &'a str>) -> BatchBuilder {
+    let mut builder = BatchBuilder::new();
+    values.into_iter().for_each(|value| builder.push(0, None, Some(value.as_bytes()), b""));
+    builder
+}
+
+/// The values that count: those of committed transactions and those outside of any.
+pub(crate) fn read_committed(partition: &Partition) -> Vec<String> {
+    let (mut offset, mut found) = (partition.log_start_offset(), Vec::new());
+    while offset < partition.last_stable_offset() {
+        let fetched = partition.read(offset, 1 << 16, Isolation::Committed).unwrap();
+        for batch in &fetched.batches {
+            for record in &batch.records().unwrap() {
+                found.push(String::from_utf8(record.unwrap().value.unwrap().to_vec()).unwrap());
+            }
+        }
+        assert!(fetched.next_offset > offset, "no progress at offset {offset}");
+        offset = fetched.next_offset;
+    }
+    found
+}
+
 /// What record number so-and-so says.
 pub(crate) fn value(number: u64) -> String {
     format!("record {number} {}", "x".repeat(number as usize * 7 % 60))

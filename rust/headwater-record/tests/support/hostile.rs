@@ -50,5 +50,5 @@ fn records(batch: &Batch) {
         count += 1;
     }
     assert!(count <= u64::from(batch.header.records_count) && size <= LIMIT);
-    let _ = records.control_type();
+    let _ = records.marker();
 }

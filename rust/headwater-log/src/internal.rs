@@ -1,0 +1,36 @@
+//! Reading an internal topic (`__consumer_offsets`, `__transaction_state`) from its start to its end, as a state is rebuilt
+//! from it.
+
+use std::sync::Arc;
+
+use headwater_record::RecordView;
+
+use crate::{Error, Isolation, Partition, Result};
+
+/// Shows every decided record to `see`, in order. Damaged bytes are passed over; returns the last such damage.
+///
+/// # Errors
+/// Those of reading, but for damage.
+pub(crate) fn replay(log: &Arc<Partition>, mut see: impl FnMut(RecordView<'_>)) -> Result<Option<Error>> {
+    let (mut offset, mut damage) = (log.log_start_offset(), None);
+    while offset < log.high_watermark() {
+        let fetched = match log.read(offset, 1 << 20, Isolation::Committed) {
+            Err(Error::Corrupt { topic, partition, offset: at, next_offset, path, position, what }) => {
+                offset = next_offset;
+                damage = Some(Error::Corrupt { topic, partition, offset: at, next_offset, path, position, what });
+                continue;
+            }
+            fetched => fetched?,
+        };
+        for batch in &fetched.batches {
+            for record in &batch.records()? {
+                see(record?);
+            }
+        }
+        if fetched.next_offset == offset {
+            break;
+        }
+        offset = fetched.next_offset;
+    }
+    Ok(damage)
+}

@@ -1,0 +1,332 @@
+//! Transactions: what they wrote counts together or not at all, for readers, after a crash anywhere, and against zombies.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+#[path = "support/workload.rs"]
+mod workload;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use headwater_log::storage::{Crash, FaultyStorage, MemoryStorage};
+use headwater_log::{Broker, Clock, Kind, Options, Partition, TransactionalProducer};
+use headwater_record::{Codec, ProducerFields};
+use workload::{read_committed, values};
+
+const TIMEOUT_MS: i32 = 60_000;
+
+#[derive(Debug, Default)]
+struct SetClock(AtomicI64);
+
+impl Clock for SetClock {
+    fn now_ms(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+fn broker_of(partitions: u32) -> (Broker, Vec<Arc<Partition>>) {
+    let broker = workload::open(&Arc::new(MemoryStorage::default())).unwrap();
+    let topic = broker.create_topic("t", partitions, workload::settings(&[])).unwrap();
+    (broker, topic.partitions.clone())
+}
+
+fn send(producer: &TransactionalProducer, partition: &Arc<Partition>, value: &str) {
+    producer.append(partition, values([value]), Codec::None).unwrap();
+}
+
+#[test]
+fn records_count_when_the_transaction_is_committed_and_never_when_it_is_aborted() {
+    let (broker, partitions) = broker_of(2);
+    let producer = broker.transactional_producer("loader", TIMEOUT_MS).unwrap();
+    producer.begin().unwrap();
+    send(&producer, &partitions[0], "a");
+    send(&producer, &partitions[1], "b");
+    partitions[0].append(values(["plain"]).finish(Codec::None).unwrap()).unwrap();
+    partitions[0].sync().unwrap();
+    assert_eq!(partitions[0].last_stable_offset(), 0, "what lies behind an open transaction waits with it");
+    assert!(read_committed(&partitions[0]).is_empty());
+    producer.commit().unwrap();
+    assert_eq!(read_committed(&partitions[0]), ["a", "plain"]);
+    assert_eq!(read_committed(&partitions[1]), ["b"]);
+
+    producer.begin().unwrap();
+    send(&producer, &partitions[0], "never");
+    producer.abort().unwrap();
+    producer.begin().unwrap();
+    send(&producer, &partitions[0], "c");
+    producer.commit().unwrap();
+    assert_eq!(read_committed(&partitions[0]), ["a", "plain", "c"]);
+    assert_eq!(workload::read_around(&partitions[0], 0).len(), 4, "uncommitted readers see all records, no marker");
+}
+
+#[test]
+fn a_step_out_of_order_is_refused() {
+    let (broker, partitions) = broker_of(1);
+    let producer = broker.transactional_producer("loader", TIMEOUT_MS).unwrap();
+    for refused in [
+        producer.commit().unwrap_err(),
+        producer.abort().unwrap_err(),
+        producer.append(&partitions[0], values(["a"]), Codec::None).unwrap_err(),
+        producer.send_offsets("g", &[("t".into(), 0, 1, String::new())]).unwrap_err(),
+    ] {
+        assert_eq!(refused.kind(), Kind::Invalid, "{refused}");
+    }
+    producer.begin().unwrap();
+    assert_eq!(producer.begin().unwrap_err().kind(), Kind::Invalid);
+    producer.commit().unwrap(); // of nothing
+    let batch = ProducerFields { id: 0, epoch: 1, base_sequence: 0, is_transactional: true };
+    let refused = partitions[0].append(values(["a"]).finish_as(Codec::None, batch).unwrap()).unwrap_err();
+    assert!(refused.to_string().contains("one of a transaction"), "{refused}");
+}
+
+#[test]
+fn committed_offsets_wait_for_the_transaction_and_the_later_in_the_log_counts() {
+    let storage = Arc::new(MemoryStorage::default());
+    let broker = workload::open(&storage).unwrap();
+    let committed = |broker: &Broker, partition| {
+        broker.offsets().fetch("g").unwrap().get(&("t".to_owned(), partition)).map(|committed| committed.offset)
+    };
+    let producer = broker.transactional_producer("loader", TIMEOUT_MS).unwrap();
+    producer.begin().unwrap();
+    producer.send_offsets("g", &[("t".into(), 0, 7, String::new()), ("t".into(), 1, 8, String::new())]).unwrap();
+    assert_eq!(committed(&broker, 0), None);
+    broker.commit_offsets("g", &[("t".into(), 1, 99, String::new())]).unwrap();
+    producer.commit().unwrap();
+    assert_eq!((committed(&broker, 0), committed(&broker, 1)), (Some(7), Some(99)));
+    producer.begin().unwrap();
+    producer.send_offsets("g", &[("t".into(), 0, 50, String::new())]).unwrap();
+    producer.abort().unwrap();
+    assert_eq!(committed(&broker, 0), Some(7));
+    broker.close().unwrap();
+    let broker = workload::open(&storage).unwrap();
+    assert_eq!((committed(&broker, 0), committed(&broker, 1)), (Some(7), Some(99)));
+}
+
+#[test]
+fn a_newer_producer_fences_the_older_one_and_aborts_what_it_left() {
+    let (broker, partitions) = broker_of(1);
+    let zombie = broker.transactional_producer("loader", TIMEOUT_MS).unwrap();
+    zombie.begin().unwrap();
+    send(&zombie, &partitions[0], "of the zombie");
+    let producer = broker.transactional_producer("loader", TIMEOUT_MS).unwrap();
+    assert_eq!(partitions[0].last_stable_offset(), 2, "nothing is open any more");
+    for refused in [
+        zombie.append(&partitions[0], values(["x"]), Codec::None).unwrap_err(),
+        zombie.commit().unwrap_err(),
+        zombie.abort().unwrap_err(),
+        zombie.begin().unwrap_err(),
+    ] {
+        assert_eq!(refused.kind(), Kind::Fenced, "{refused}");
+    }
+    producer.begin().unwrap();
+    send(&producer, &partitions[0], "of the newer");
+    producer.commit().unwrap();
+    assert_eq!(read_committed(&partitions[0]), ["of the newer"]);
+}
+
+#[test]
+fn a_transaction_that_takes_too_long_is_aborted_and_its_producer_fenced() {
+    let clock = Arc::new(SetClock::default());
+    let options = Options { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Options::default() };
+    let broker = Broker::open(Arc::new(MemoryStorage::default()), options).unwrap();
+    let partition = Arc::clone(&broker.create_topic("t", 1, workload::settings(&[])).unwrap().partitions[0]);
+    let producer = broker.transactional_producer("slow", 1_000).unwrap();
+    producer.begin().unwrap();
+    clock.0.store(500, Ordering::Relaxed);
+    send(&producer, &partition, "a");
+    clock.0.store(1_500, Ordering::Relaxed);
+    broker.abort_overdue_transactions();
+    assert_eq!(partition.last_stable_offset(), 0, "its time began with its first record");
+    clock.0.store(1_501, Ordering::Relaxed);
+    broker.abort_overdue_transactions();
+    assert_eq!(partition.last_stable_offset(), 2);
+    let fenced = producer.commit().unwrap_err();
+    assert_eq!(fenced.kind(), Kind::Fenced);
+    assert!(fenced.to_string().contains("took longer than its time-out of 1000 ms"), "{fenced}");
+    assert!(read_committed(&partition).is_empty());
+    assert_eq!(broker.transactions()[0].state, "CompleteAbort");
+}
+
+#[test]
+fn a_failed_append_leaves_only_the_abort() {
+    let storage = Arc::new(FaultyStorage::starting_from(MemoryStorage::default(), None));
+    let broker = workload::open(&storage).unwrap();
+    let partition = Arc::clone(&broker.create_topic("t", 1, workload::settings(&[])).unwrap().partitions[0]);
+    let producer = broker.transactional_producer("loader", TIMEOUT_MS).unwrap();
+    producer.begin().unwrap();
+    send(&producer, &partition, "a");
+    storage.fail_once(1);
+    assert_eq!(producer.append(&partition, values(["b"]), Codec::None).unwrap_err().kind(), Kind::Io);
+    let refused = producer.commit().unwrap_err();
+    assert!(refused.to_string().contains("a part is missing"), "{refused}");
+    producer.abort().unwrap();
+    producer.begin().unwrap();
+    send(&producer, &partition, "c");
+    producer.commit().unwrap();
+    assert_eq!(read_committed(&partition), ["c"]);
+}
+
+#[test]
+fn a_numbered_batch_is_written_once_also_across_a_restart() {
+    let storage = Arc::new(MemoryStorage::default());
+    let batch = |sequence, value: &str| {
+        let producer = ProducerFields { id: 5, epoch: 0, base_sequence: sequence, is_transactional: false };
+        values([value, "x"]).finish_as(Codec::None, producer).unwrap()
+    };
+    for round in 0..2 {
+        let broker = workload::open(&storage).unwrap();
+        if round == 0 {
+            broker.create_topic("t", 1, workload::settings(&[])).unwrap();
+        }
+        let partition = broker.partition("t", 0).unwrap();
+        for number in 0..3 {
+            let appended = partition.append(batch(number * 2, "a")).unwrap();
+            let base = number as u64 * 2;
+            assert_eq!((appended.base_offset, appended.next_offset), (base, base + 2), "round {round}, {number}");
+        }
+        assert_eq!(partition.next_offset(), 6);
+        let refused = partition.append(batch(9, "b")).unwrap_err();
+        assert!(refused.to_string().starts_with("expected sequence number 6 of producer 5, got 9"), "{refused}");
+        let two = [batch(6, "b"), batch(8, "c")].concat();
+        assert_eq!(partition.append(two).unwrap_err().kind(), Kind::Invalid);
+        if round == 1 {
+            broker.close().unwrap();
+        } // else it is killed
+    }
+}
+
+/// What a program may rely on after a crash.
+#[derive(Debug, Default)]
+struct Acknowledged {
+    is_made: bool,
+    /// Transactions 0 to this were decided as `is_committed` says; the one of this number was under way.
+    decided: u32,
+    /// Whether the one under way was told to commit: it may count or not.
+    is_committing: bool,
+}
+
+/// Every third transaction is aborted.
+fn is_committed(number: u32) -> bool {
+    number % 3 != 1
+}
+
+fn work(storage: &Arc<FaultyStorage>, done: &mut Acknowledged) -> headwater_log::Result<()> {
+    for _ in 0..2 {
+        let broker = workload::open(storage)?;
+        if !done.is_made {
+            broker.create_topic("t", 2, workload::settings(&[("segment.bytes", "1024")]))?;
+            done.is_made = true;
+        }
+        let partitions = broker.topic("t")?.partitions.clone();
+        let producer = broker.transactional_producer("worker", TIMEOUT_MS)?;
+        for _ in 0..4 {
+            let number = done.decided;
+            producer.begin()?;
+            for step in 0..3_usize {
+                let partition = &partitions[(number as usize + step) % 2];
+                producer.append(partition, values([&*format!("{number}:{step}")]), Codec::None)?;
+            }
+            producer.send_offsets("g", &[("in".into(), 0, u64::from(number) + 1, String::new())])?;
+            done.is_committing = is_committed(number);
+            if done.is_committing { producer.commit()? } else { producer.abort()? }
+            done.is_committing = false;
+            done.decided += 1;
+        }
+        broker.close()?;
+    }
+    Ok(())
+}
+
+/// All of a transaction is there, or nothing of it: its records in both partitions and its offset.
+fn check(image: MemoryStorage, done: &Acknowledged, what: &str) {
+    let storage = Arc::new(image);
+    let broker = workload::open(&storage).unwrap_or_else(|error| panic!("{what}: {error}"));
+    if !done.is_made {
+        return;
+    }
+    let partitions = broker.topic("t").unwrap().partitions.clone();
+    let mut found: Vec<String> = partitions.iter().flat_map(|partition| read_committed(partition)).collect();
+    found.sort();
+    let records_of = |numbers: &mut dyn Iterator<Item = u32>| {
+        let mut records: Vec<String> = numbers
+            .filter(|number| is_committed(*number))
+            .flat_map(|number| (0..3).map(move |step| format!("{number}:{step}")))
+            .collect();
+        records.sort();
+        records
+    };
+    let without = records_of(&mut (0..done.decided));
+    let with = records_of(&mut (0..=done.decided));
+    let is_with = found != without;
+    assert!(!is_with || (done.is_committing && found == with), "{what}: {found:?}, {done:?}");
+    let counted = (0..done.decided + u32::from(is_with)).rev().find(|number| is_committed(*number));
+    let offset = broker.offsets().fetch("g").unwrap().get(&("in".to_owned(), 0)).map(|committed| committed.offset);
+    assert_eq!(offset, counted.map(|number| u64::from(number) + 1), "{what}: the offset goes with the records");
+    for partition in &partitions {
+        assert_eq!(partition.last_stable_offset(), partition.high_watermark(), "{what}: nothing stays open");
+    }
+    // And it goes on from there.
+    let producer = broker.transactional_producer("worker", TIMEOUT_MS).unwrap();
+    producer.begin().unwrap();
+    send(&producer, &partitions[0], "on");
+    producer.commit().unwrap();
+    assert_eq!(read_committed(&partitions[0]).last().unwrap(), "on", "{what}");
+    broker.close().unwrap();
+    let broker = workload::open(&storage).unwrap();
+    assert!(broker.warnings().is_empty(), "{what}: {:?}", broker.warnings());
+    assert_eq!(read_committed(&broker.partition("t", 0).unwrap()).last().unwrap(), "on", "{what}");
+}
+
+fn crashed_at(operation: u64) -> (Arc<FaultyStorage>, Acknowledged, bool) {
+    let storage = Arc::new(FaultyStorage::starting_from(MemoryStorage::default(), Some(operation)));
+    let mut done = Acknowledged::default();
+    let outcome = work(&storage, &mut done);
+    if let Err(error) = &outcome {
+        assert!(matches!(error.kind(), Kind::Io | Kind::Closed), "operation {operation}: {error}");
+    }
+    (storage, done, outcome.is_ok())
+}
+
+const CRASHES: [Crash; 4] = [Crash::LosesAll, Crash::Tears, Crash::Zeros, Crash::KeepsAll];
+
+#[test]
+fn a_transaction_counts_as_a_whole_wherever_it_crashes() {
+    let mut operations = 0;
+    for operation in 1.. {
+        let (storage, done, is_over) = crashed_at(operation);
+        for crash in CRASHES {
+            check(storage.after_crash(crash), &done, &format!("operation {operation}, {crash:?}"));
+        }
+        if is_over {
+            break;
+        }
+        operations = operation;
+    }
+    assert!(operations > 150, "{operations} operations");
+}
+
+#[test]
+fn a_crash_while_transactions_are_recovered_changes_no_decision() {
+    for operation in (1..).step_by(7) {
+        let (storage, done, is_over) = crashed_at(operation);
+        for crash in [Crash::LosesAll, Crash::KeepsAll] {
+            for second in 1.. {
+                let image = storage.after_crash(crash);
+                let recovering = Arc::new(FaultyStorage::starting_from(image, Some(second)));
+                let is_recovered = {
+                    let opened = workload::open(&recovering);
+                    opened.is_ok() && recovering.operations() < second
+                };
+                for then in [Crash::LosesAll, Crash::KeepsAll] {
+                    let what = format!("operation {operation} {crash:?}, then {second} {then:?}");
+                    check(recovering.after_crash(then), &done, &what);
+                }
+                if is_recovered {
+                    break;
+                }
+            }
+        }
+        if is_over {
+            break;
+        }
+    }
+}
