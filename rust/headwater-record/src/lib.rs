@@ -16,13 +16,14 @@
 //!
 //! It is not: a client (no protocol messages), and not a log (no files, no offsets of its own).
 //!
-//! *Layout*: [`BatchBuilder`] encodes, [`Batch`] and [`Header`] decode, [`Codec`] compresses, [`varint`] counts,
-//! [`partitioner`] says where a key belongs.
+//! *Layout*: [`BatchBuilder`] encodes, [`Batch`] and [`Header`] decode, [`Records::rebuild`] leaves records out, [`Codec`]
+//! compresses, [`varint`] counts, [`partitioner`] says where a key belongs.
 
 mod batch;
 mod builder;
 mod codec;
 mod error;
+mod filter;
 pub mod partitioner;
 mod records;
 pub mod varint;
