@@ -21,12 +21,13 @@
 //! It is not: a server, a client of Kafka, or a place for state (that is `headwater-state`).
 //!
 //! *Layout*: [`Broker`] a directory of topics; [`Partition`] append, sync, read; `segment` one `.log` and its indexes;
-//! `recovery` what a partition is made of when it is opened; [`OffsetStore`] committed offsets; [`storage`] the file
+//! `recovery` what a partition is made of when it is opened; `cleaner` compaction, `swap` how segments are replaced; [`OffsetStore`] committed offsets; [`storage`] the file
 //! system, the real one and two that are not.
 
 mod broker;
 mod catalog;
 mod checkpoint;
+mod cleaner;
 mod error;
 mod growth;
 mod index;
@@ -37,10 +38,12 @@ mod recovery;
 mod sealed;
 mod segment;
 pub mod storage;
+mod swap;
 mod topic;
 mod transactions;
 
 pub use broker::{Broker, Mode, Options};
+pub use cleaner::Compaction;
 pub use error::{Error, Kind, Result};
 pub use index::{OffsetIndex, TimeIndex};
 pub use offsets::{CommittedOffset, OFFSETS_TOPIC, OffsetStore};

@@ -96,6 +96,11 @@ impl Partition {
     }
 
     pub(super) fn checkpoint(&self, clean: Option<Clean>) -> Result<()> {
+        self.describe(clean).write(&*self.storage, &self.folder)
+    }
+
+    /// What there is to write down of this partition now.
+    pub(super) fn describe(&self, clean: Option<Clean>) -> Checkpoint {
         let has_transactions = self.transactions.read().is_used();
         Checkpoint {
             recovery_point: self.durable_offset(),
@@ -103,9 +108,11 @@ impl Partition {
             clean,
             has_transactions,
             identity: self.identity(),
-            has_gaps: self.has_gaps,
+            has_gaps: self.has_gaps.load(Ordering::Acquire),
+            cleaned_until: self.cleaner.cleaned_until.load(Ordering::Acquire),
+            generation: self.cleaner.generation.load(Ordering::Acquire),
+            replacing: self.cleaner.replacing(),
         }
-        .write(&*self.storage, &self.folder)
     }
 
     /// Syncs, writes the indexes, and notes that this was a clean close.
@@ -117,6 +124,7 @@ impl Partition {
             self.is_closed.store(true, Ordering::Release);
             return Ok(());
         }
+        let is_settled = self.stop_compaction();
         let outcome = self.sync().and_then(|()| {
             let segments = self.segments.read().clone();
             if self.writer.lock().is_marked_clean {
@@ -131,7 +139,7 @@ impl Partition {
             self.storage
                 .sync_folder(&self.folder)
                 .map_err(Error::io("sync a folder", self.storage.describe(&self.folder)))?;
-            if segments.iter().any(|segment| !segment.damage.read().is_empty()) {
+            if !is_settled || segments.iter().any(|segment| !segment.damage.read().is_empty()) {
                 return self.checkpoint(None); // found again, and reported again, at the next open
             }
             self.checkpoint(Some(Clean { segments: sealed, next_offset: self.next_offset() }))
@@ -143,6 +151,7 @@ impl Partition {
 
     /// Refuses everything from now on, without touching a file (the topic was deleted).
     pub(crate) fn abandon(&self) {
+        self.stop_compaction();
         self.is_closed.store(true, Ordering::Release);
         self.synced.notify_all();
     }
