@@ -10,8 +10,10 @@ use std::sync::atomic::Ordering;
 use headwater_record::{Batch, HEADER_BYTES};
 
 use super::Partition;
+use super::syncing::identity_of;
 use crate::checkpoint::Checkpoint;
 use crate::cleaner::{Compaction, LastBatches, LastOffsets, LastSwap, Rules, Section, Verdict};
+use crate::recovery::first_checksum;
 use crate::segment::{Next, Segment};
 use crate::storage::Storage;
 use crate::swap::{self, Swap, cleaned_path, swap_path};
@@ -205,23 +207,20 @@ impl Partition {
             self.check_going()?;
             return Ok(false);
         }
-        let identity = crate::recovery::first_checksum(&*copy.file);
-        let until = group.last().map_or(copy.base_offset, |last| last.next_offset.load(Ordering::Acquire));
-        let swap = Swap { base: copy.base_offset, until, identity };
+        let mut segments = self.segments.read().clone();
+        let at = segments.partition_point(|segment| segment.base_offset < copy.base_offset);
+        segments.splice(at..at + group.len(), [Arc::clone(&copy)]);
+        let until = copy.next_offset.load(Ordering::Acquire);
+        let swap = Swap { base: copy.base_offset, until, identity: first_checksum(&*copy.file) };
         // Readers and whoever opens the log must know that there may be gaps before there are.
         self.has_gaps.store(true, Ordering::Release);
         self.cleaner.generation.fetch_add(1, Ordering::AcqRel);
         writer.is_marked_clean = false;
-        let is_first = self.segments.read().first().is_some_and(|first| Arc::ptr_eq(first, &group[0]));
-        let before = self.describe(None);
-        let identity = if is_first { identity } else { before.identity };
         *self.cleaner.last_swap.lock() = LastSwap::InDoubt(swap);
-        Checkpoint { identity, replacing: Some(swap), ..before }.write(&*self.storage, &self.folder)?;
+        Checkpoint { identity: identity_of(&segments), replacing: Some(swap), ..self.describe(None) }
+            .write(&*self.storage, &self.folder)?;
         *self.cleaner.last_swap.lock() = LastSwap::Committed(swap);
-        let mut segments = self.segments.write();
-        let at = segments.partition_point(|segment| segment.base_offset < swap.base);
-        segments.splice(at..at + group.len(), [Arc::clone(&copy)]);
-        drop(segments);
+        *self.segments.write() = segments;
         self.finish_swap(&swap)?;
         copy.write_indexes(&*self.storage)?;
         Ok(true)

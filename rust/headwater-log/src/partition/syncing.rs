@@ -3,11 +3,13 @@
 //! Whoever needs a sync and finds none under way does it for everybody who has appended by then; the others wait. After a
 //! sync that failed, what the disk holds is unknown: the partition is poisoned, and nothing more is acknowledged.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Partition;
 use crate::checkpoint::{Checkpoint, Clean, CleanSegment};
 use crate::recovery::first_checksum;
+use crate::segment::Segment;
 use crate::topic::Durability;
 use crate::{Error, Result};
 
@@ -91,8 +93,7 @@ impl Partition {
 
     /// The checksum field of the log's first batch, if it has one.
     pub(super) fn identity(&self) -> Option<u32> {
-        let first = self.segments.read().first().cloned()?;
-        first_checksum(&*first.file)
+        identity_of(&self.segments.read().clone())
     }
 
     pub(super) fn checkpoint(&self, clean: Option<Clean>) -> Result<()> {
@@ -155,4 +156,9 @@ impl Partition {
         self.is_closed.store(true, Ordering::Release);
         self.synced.notify_all();
     }
+}
+
+/// The checksum field of the first batch of some segments; compaction may leave none in the first of them.
+pub(super) fn identity_of(segments: &[Arc<Segment>]) -> Option<u32> {
+    segments.iter().find_map(|segment| first_checksum(&*segment.file))
 }

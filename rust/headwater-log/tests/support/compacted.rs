@@ -32,7 +32,7 @@ pub(crate) struct Entry {
 pub(crate) struct Model {
     pub(crate) records: BTreeMap<u64, Entry>,
     /// When a tombstone may go.
-    horizons: BTreeMap<u64, i64>,
+    pub(crate) horizons: BTreeMap<u64, i64>,
 }
 
 impl Model {
@@ -51,10 +51,8 @@ impl Model {
         let last = self.last();
         self.records.retain(|offset, entry| last[&entry.key] == *offset);
         let horizons = &mut self.horizons;
-        self.records.retain(|offset, entry| {
-            entry.value.is_some()
-                || horizons.get(offset).is_none_or(|horizon| now < *horizon)
-        });
+        self.records
+            .retain(|offset, entry| entry.value.is_some() || horizons.get(offset).is_none_or(|horizon| now < *horizon));
         for (offset, _) in self.records.iter().filter(|(_, entry)| entry.value.is_none()) {
             horizons.entry(*offset).or_insert(now + DELETE_RETENTION_MS);
         }
