@@ -1,12 +1,13 @@
 //! What is written down about a partition beside its segments, replaced as a whole and durably: `headwater.checkpoint`.
 //!
 //! It is written when a segment is begun, when the first record after a clean close is appended, when records are deleted,
-//! and at a clean close. Only the last says "clean": then it lists the segments with their sizes and the checksums of their
+//! when compaction replaces segments, and at a clean close. Only the last says "clean": then it lists the segments with their sizes and the checksums of their
 //! index files, and whoever finds exactly those may believe the indexes.
 
 use serde_json::{Value, json};
 
 use crate::storage::{Storage, read_all, replace};
+use crate::swap::Swap;
 use crate::{Error, Result, sealed};
 
 pub(crate) const NAME: &str = "headwater.checkpoint";
@@ -42,6 +43,12 @@ pub(crate) struct Checkpoint {
     pub(crate) has_gaps: bool,
     /// Checksum field of the log's first batch: tells our files from others of the same name.
     pub(crate) identity: Option<u32>,
+    /// Below this offset compaction has seen everything.
+    pub(crate) cleaned_until: u64,
+    /// How often compaction has replaced segments.
+    pub(crate) generation: u64,
+    /// Segments that compaction is about to replace: whoever opens the partition finishes it.
+    pub(crate) replacing: Option<Swap>,
 }
 
 impl Checkpoint {
@@ -67,6 +74,9 @@ impl Checkpoint {
             has_gaps: body.get("has_gaps")?.as_bool()?,
             clean,
             identity,
+            cleaned_until: body.get("cleaned_until").and_then(Value::as_u64).unwrap_or(0),
+            generation: body.get("generation").and_then(Value::as_u64).unwrap_or(0),
+            replacing: body.get("replacing").and_then(swap),
         })
     }
 
@@ -81,6 +91,15 @@ impl Checkpoint {
         if let Some(identity) = self.identity {
             body["identity"] = json!(identity);
         }
+        if self.generation > 0 {
+            body["generation"] = json!(self.generation);
+        }
+        if self.cleaned_until > 0 {
+            body["cleaned_until"] = json!(self.cleaned_until);
+        }
+        if let Some(Swap { base, until, identity }) = self.replacing {
+            body["replacing"] = json!([base, until, identity]);
+        }
         if let Some(Clean { segments, next_offset }) = &self.clean {
             let row = |s: &CleanSegment| json!([s.base_offset, s.size, s.index_checksum, s.time_checksum]);
             body["segments"] = segments.iter().map(row).collect();
@@ -93,6 +112,10 @@ impl Checkpoint {
 
 fn number(row: &Value, at: usize) -> Option<u32> {
     row.get(at)?.as_u64()?.try_into().ok()
+}
+
+fn swap(row: &Value) -> Option<Swap> {
+    Some(Swap { base: row.get(0)?.as_u64()?, until: row.get(1)?.as_u64()?, identity: number(row, 2) })
 }
 
 fn clean_segment(row: &Value) -> Option<CleanSegment> {

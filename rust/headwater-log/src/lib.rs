@@ -21,12 +21,14 @@
 //! It is not: a server, a client of Kafka, or a place for state (that is `headwater-state`).
 //!
 //! *Layout*: [`Broker`] a directory of topics; [`Partition`] append, sync, read; `segment` one `.log` and its indexes;
-//! `recovery` what a partition is made of when it is opened; [`OffsetStore`] committed offsets; `producers` and
-//! [`TransactionalProducer`] idempotence and transactions; [`storage`] the file system, the real one and two that are not.
+//! `recovery` what a partition is made of when it is opened; `cleaner` compaction, `swap` how it replaces segments;
+//! [`OffsetStore`] committed offsets; `producers` and [`TransactionalProducer`] idempotence and transactions; [`storage`]
+//! the file system, the real one and two that are not.
 
 mod broker;
 mod catalog;
 mod checkpoint;
+mod cleaner;
 mod error;
 mod growth;
 mod index;
@@ -39,10 +41,12 @@ mod recovery;
 mod sealed;
 mod segment;
 pub mod storage;
+mod swap;
 mod topic;
 mod transactions;
 
 pub use broker::{Broker, Mode, Options};
+pub use cleaner::Compaction;
 pub use error::{Error, Kind, Result};
 pub use index::{OffsetIndex, TimeIndex};
 pub use offsets::{CommittedOffset, OFFSETS_TOPIC, OffsetStore};

@@ -24,6 +24,7 @@ use crate::mark::Mark;
 use crate::producers::ProducerState;
 use crate::segment::{Damage, Indexes, Segment, check, next_good, stem};
 use crate::storage::Storage;
+use crate::swap::open_settled;
 use crate::{Error, Result};
 
 /// How much is read at a time.
@@ -56,23 +57,7 @@ pub(crate) fn recover(
     is_writable: bool,
     is_compacted: bool,
 ) -> Result<Recovered> {
-    let names = storage.list(folder).map_err(Error::io("list a folder", storage.describe(folder)))?;
-    let known = Checkpoint::read(storage, folder);
-    let mut bases: Vec<u64> = names.iter().filter_map(|name| name.strip_suffix(".log")?.parse().ok()).collect();
-    bases.sort_unstable();
-    if is_writable {
-        for name in names.iter().filter(|name| name.ends_with(".tmp") || name.ends_with(".deleted")) {
-            let path = format!("{folder}/{name}");
-            storage.remove_file(&path).map_err(Error::io("remove a file", storage.describe(&path)))?;
-        }
-    }
-    let mut files = Vec::new();
-    for base in bases {
-        let path = format!("{}.log", stem(folder, base));
-        let file = storage.open(&path, false).map_err(Error::io("open a segment", storage.describe(&path)))?;
-        let size = file.size().map_err(Error::io("open a segment", storage.describe(&path)))?;
-        files.push((base, file, size));
-    }
+    let (known, files) = open_settled(storage, folder, is_writable)?;
     let mut warnings = Vec::new();
     if let Some((known, clean)) = known.as_ref().and_then(|known| Some((known, known.clean.as_ref()?)))
         && let Some(segments) = from_indexes(storage, folder, &files, clean).filter(|_| !known.has_producers)
@@ -163,7 +148,8 @@ pub(crate) fn recover(
     })
 }
 
-type OpenFile = (u64, Arc<dyn crate::storage::File>, u64);
+/// A segment's base offset, its file and its size.
+pub(crate) type OpenFile = (u64, Arc<dyn crate::storage::File>, u64);
 
 /// Removes a segment and its indexes, the log last: an index without a log is nothing.
 pub(crate) fn remove_segment(storage: &dyn Storage, stem: &str) -> Result<()> {
@@ -178,7 +164,7 @@ pub(crate) fn remove_segment(storage: &dyn Storage, stem: &str) -> Result<()> {
 }
 
 /// Whether the files are those that our small files speak of, perhaps damaged: one of them begins with the same batch.
-fn is_ours(known: &Checkpoint, mark: Option<(u64, u32)>, files: &[OpenFile]) -> bool {
+pub(crate) fn is_ours(known: &Checkpoint, mark: Option<(u64, u32)>, files: &[OpenFile]) -> bool {
     // The mark is not synced: after a deletion of records it may still speak of a batch that is gone.
     let of_mark = mark.map(|(_, identity)| identity).filter(|identity| *identity != 0);
     let said = [of_mark, known.identity];
@@ -249,15 +235,13 @@ impl Walk<'_> {
         next_base: Option<u64>,
     ) -> Result<Arc<Segment>> {
         let path = self.storage.describe(&format!("{}.log", stem(folder, base)));
-        if base > self.expected {
+        if base > self.expected && !self.has_gaps {
             self.warnings.push(format!(
                 "{}: expected a segment that begins at offset {}, got one at {base} - at {path}; the offsets between are \
                  missing",
                 self.place, self.expected
             ));
-            if !self.has_gaps {
-                self.missing.push((self.expected, base));
-            }
+            self.missing.push((self.expected, base));
         }
         self.expected = self.expected.max(base);
         self.is_last_intact = true;
@@ -345,10 +329,11 @@ impl Walk<'_> {
 
     fn see(&mut self, segment: &Segment, position: u64, batch: &Batch) {
         segment.index(&batch.header, position, self.interval);
-        let is_control = batch.header.is_control();
-        let marker = is_control.then(|| batch.records().and_then(|records| records.marker()).ok()).flatten();
-        if marker.is_some() || !is_control {
-            self.producers.see(&batch.header, marker, None);
+        // A marker without a record is what Kafka's compaction leaves of one that nobody needs any more.
+        if !batch.header.is_control() {
+            self.producers.see(&batch.header, None, None);
+        } else if let Ok(marker) = batch.records().and_then(|records| records.marker()) {
+            self.producers.see(&batch.header, Some(marker), None);
         }
         self.expected = batch.header.next_offset();
     }

@@ -83,7 +83,12 @@ impl Segment {
         let file = storage.open(&path, true).map_err(Error::io("create a segment", storage.describe(&path)))?;
         file.truncate(0).map_err(Error::io("create a segment", storage.describe(&path)))?;
         storage.sync_folder(folder).map_err(Error::io("sync a folder", storage.describe(folder)))?;
-        Ok(Arc::new(Self {
+        Ok(Arc::new(Self::over(file, base_offset, stem)))
+    }
+
+    /// An empty file as a segment.
+    pub(crate) fn over(file: Arc<dyn File>, base_offset: u64, stem: String) -> Self {
+        Self {
             base_offset,
             stem,
             file,
@@ -92,7 +97,7 @@ impl Segment {
             max_timestamp: AtomicI64::new(i64::MIN),
             indexes: RwLock::default(),
             damage: RwLock::default(),
-        }))
+        }
     }
 
     pub(crate) fn path(&self) -> String {

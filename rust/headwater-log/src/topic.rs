@@ -48,6 +48,9 @@ impl TopicConfig {
             ("index.interval.bytes", 0),
             ("retention.ms", -1),
             ("retention.bytes", -1),
+            ("delete.retention.ms", 0),
+            ("min.compaction.lag.ms", 0),
+            ("max.compaction.lag.ms", 1),
         ] {
             if let Some(text) = settings.get(name)
                 && text.parse::<i64>().ok().is_none_or(|number| number < least)
@@ -59,6 +62,22 @@ impl TopicConfig {
         }
         if let Some(text) = settings.get("headwater.durability") {
             Durability::parse(text)?;
+        }
+        if let Some(text) = settings.get("min.cleanable.dirty.ratio")
+            && !text.parse::<f64>().is_ok_and(|ratio| (0.0..=1.0).contains(&ratio))
+        {
+            return Err(Error::Invalid {
+                message: format!("expected a number from 0 to 1, got {text:?} - at setting min.cleanable.dirty.ratio"),
+            });
+        }
+        if let Some(text) = settings.get("cleanup.policy")
+            && !text.split(',').all(|part| matches!(part.trim(), "delete" | "compact"))
+        {
+            return Err(Error::Invalid {
+                message: format!(
+                    "expected \"delete\", \"compact\" or \"compact,delete\", got {text:?} - at setting cleanup.policy"
+                ),
+            });
         }
         if let Some(text) = settings.get("message.timestamp.type")
             && !matches!(text.as_str(), "CreateTime" | "LogAppendTime")
@@ -85,9 +104,10 @@ impl TopicConfig {
         self.number("segment.bytes", 1 << 30).min(i32::MAX as u64)
     }
 
-    /// Span of record time at which a segment is sealed.
+    /// Span of record time at which a segment is sealed: early enough for compaction, which only sees sealed ones.
     pub(crate) fn segment_ms(&self) -> u64 {
-        self.number("segment.ms", u64::MAX)
+        let lag = self.max_compaction_lag_ms().filter(|_| self.is_compacted()).and_then(|lag| lag.try_into().ok());
+        self.number("segment.ms", u64::MAX).min(lag.unwrap_or(u64::MAX))
     }
 
     /// Bytes of log between two index entries.
@@ -103,6 +123,30 @@ impl TopicConfig {
     /// Whether old segments may be deleted.
     pub(crate) fn is_deleting(&self) -> bool {
         self.settings.get("cleanup.policy").is_none_or(|policy| policy.split(',').any(|part| part.trim() == "delete"))
+    }
+
+    /// The part of a log that must be dirty before it is compacted.
+    pub(crate) fn min_cleanable_dirty_ratio(&self) -> f64 {
+        self.settings.get("min.cleanable.dirty.ratio").and_then(|text| text.parse().ok()).unwrap_or(0.5)
+    }
+
+    /// How long compaction keeps tombstones that it has seen.
+    pub(crate) fn delete_retention_ms(&self) -> i64 {
+        self.duration("delete.retention.ms").unwrap_or(24 * 60 * 60 * 1_000)
+    }
+
+    /// Younger records are not compacted.
+    pub(crate) fn min_compaction_lag_ms(&self) -> i64 {
+        self.duration("min.compaction.lag.ms").unwrap_or(0)
+    }
+
+    /// Older ones are, however little is dirty.
+    pub(crate) fn max_compaction_lag_ms(&self) -> Option<i64> {
+        self.duration("max.compaction.lag.ms")
+    }
+
+    fn duration(&self, name: &str) -> Option<i64> {
+        self.settings.get(name).and_then(|text| text.parse().ok())
     }
 
     /// How long records are kept; None is for ever, which is the default here.

@@ -9,13 +9,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use headwater_log::storage::{Crash, FaultyStorage, MemoryStorage, Storage};
 use headwater_log::{Broker, Clock, Isolation, Kind, Options, Partition};
-use headwater_record::Codec;
 
 fn fill(broker: &Broker, more: &[(&str, &str)]) -> Arc<Partition> {
     let settings = workload::settings(&[&[("segment.bytes", "1024")], more].concat());
     let partition = Arc::clone(&broker.create_topic("t", 1, settings).unwrap().partitions[0]);
     for first in (0..60).step_by(5) {
-        partition.append(workload::batch(first, 5, Codec::None)).unwrap();
+        partition.append(workload::keyed(first, 5)).unwrap();
     }
     partition.sync().unwrap();
     partition

@@ -227,7 +227,11 @@ fn work(storage: &Arc<FaultyStorage>, done: &mut Acknowledged) -> headwater_log:
             }
             producer.send_offsets("g", &[("in".into(), 0, u64::from(number) + 1, String::new())])?;
             done.is_committing = is_committed(number);
-            if done.is_committing { producer.commit()? } else { producer.abort()? }
+            if done.is_committing {
+                producer.commit()?
+            } else {
+                producer.abort()?
+            }
             done.is_committing = false;
             done.decided += 1;
         }

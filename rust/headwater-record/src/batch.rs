@@ -6,7 +6,8 @@
 //! 53 base sequence i32 | 57 records count i32 | 61 records
 //! ```
 //! The checksum (CRC-32C) covers byte 21 to the end: base offset and leader epoch may be rewritten freely. Attributes: bits
-//! 0-2 codec, 3 timestamp type, 4 transactional, 5 control.
+//! 0-2 codec, 3 timestamp type, 4 transactional, 5 control, 6 delete horizon: the base timestamp then is the time from which
+//! on compaction may drop the batch's tombstones or its marker (timestamp deltas refer to it all the same).
 
 use bytes::Bytes;
 
@@ -17,6 +18,8 @@ use crate::{Codec, Error, MAX_DECOMPRESSED_BYTES, Result};
 pub const HEADER_BYTES: usize = 61;
 /// Where the checksummed part begins.
 pub(crate) const CRC_START: usize = 21;
+/// The attribute bit of a base timestamp that is a delete horizon.
+pub(crate) const DELETE_HORIZON: i16 = 0x40;
 
 /// Who set the timestamps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,13 +37,15 @@ pub struct Header {
     pub base_offset: u64,
     /// Size of the whole batch, header included.
     pub size_bytes: usize,
+    /// Leader epoch; 0 in a log of ours.
+    pub leader_epoch: i32,
     /// Checksum as written.
     pub checksum: u32,
     /// The attribute bits.
     pub attributes: i16,
     /// Offset of the last record minus `base_offset`.
     pub last_offset_delta: u32,
-    /// Timestamp that the records' deltas refer to.
+    /// Timestamp that the records' deltas refer to; the [`delete_horizon`](Self::delete_horizon) if there is one.
     pub base_timestamp: i64,
     /// The largest timestamp.
     pub max_timestamp: i64,
@@ -92,6 +97,7 @@ impl Header {
         Ok(Self {
             base_offset,
             size_bytes: length + 12,
+            leader_epoch: i32::from_be_bytes(field(bytes, 12)),
             checksum: u32::from_be_bytes(field(bytes, 17)),
             attributes,
             last_offset_delta,
@@ -139,6 +145,12 @@ impl Header {
     pub fn is_control(&self) -> bool {
         self.attributes & 0x20 != 0
     }
+
+    /// From when on compaction may drop its tombstones or its marker; None until a compaction has seen them.
+    #[must_use]
+    pub fn delete_horizon(&self) -> Option<i64> {
+        (self.attributes & DELETE_HORIZON != 0).then_some(self.base_timestamp)
+    }
 }
 
 /// A whole batch: its header and its bytes.
@@ -158,6 +170,12 @@ impl Batch {
         }
         let batch = bytes.slice(..header.size_bytes);
         Ok((Self { header, bytes: batch }, bytes.slice(header.size_bytes..)))
+    }
+
+    /// The bytes of it all.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Checks the checksum.

@@ -63,31 +63,8 @@ impl BatchBuilder {
             self.base_timestamp = timestamp;
         }
         self.max_timestamp = self.max_timestamp.max(timestamp);
-        let timestamp_delta = timestamp.wrapping_sub(self.base_timestamp);
-        let offset_delta = i64::from(self.count);
-        let headers = if raw_headers.is_empty() { &[0][..] } else { raw_headers };
-        let field = |field: Option<&[u8]>| match field {
-            None => 1,
-            Some(bytes) => varint::size(bytes.len() as i64) + bytes.len(),
-        };
-        let length =
-            1 + varint::size(timestamp_delta) + varint::size(offset_delta) + field(key) + field(value) + headers.len();
-        let out = &mut self.buffer;
-        out.reserve(length + 10);
-        varint::put(out, length as i64);
-        out.push(0);
-        varint::put(out, timestamp_delta);
-        varint::put(out, offset_delta);
-        for part in [key, value] {
-            match part {
-                None => out.push(1), // -1 in zigzag
-                Some(bytes) => {
-                    varint::put(out, bytes.len() as i64);
-                    out.extend_from_slice(bytes);
-                }
-            }
-        }
-        out.extend_from_slice(headers);
+        let deltas = (timestamp.wrapping_sub(self.base_timestamp), i64::from(self.count));
+        put_record(&mut self.buffer, deltas, key, value, raw_headers);
         self.count += 1;
     }
 
@@ -134,29 +111,85 @@ impl BatchBuilder {
     fn finish_with(self, codec: Codec, attributes: i16, producer: ProducerFields) -> Result<Vec<u8>> {
         let Self { buffer, count, base_timestamp, max_timestamp } = self;
         assert!(count > 0, "a batch has at least one record");
-        let mut out = match codec {
-            Codec::None => buffer,
-            _ => {
-                let mut packed = Vec::with_capacity(buffer.len() / 2 + HEADER_BYTES);
-                packed.resize(HEADER_BYTES, 0);
-                codec.compress(&buffer[HEADER_BYTES..], &mut packed)?;
-                packed
-            }
-        };
-        let length = (out.len() - 12) as u32;
-        let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
-        put(8, &length.to_be_bytes());
-        put(16, &[2]);
-        put(21, &attributes.to_be_bytes());
-        put(23, &(count - 1).to_be_bytes());
-        put(27, &base_timestamp.to_be_bytes());
-        put(35, &max_timestamp.to_be_bytes());
-        put(43, &producer.id.to_be_bytes());
-        put(51, &producer.epoch.to_be_bytes());
-        put(53, &producer.base_sequence.to_be_bytes());
-        put(57, &count.to_be_bytes());
-        let checksum = crc32c::crc32c(&out[CRC_START..]);
-        out[17..21].copy_from_slice(&checksum.to_be_bytes());
-        Ok(out)
+        let last_offset_delta = count - 1;
+        let fields = Fields { attributes, last_offset_delta, base_timestamp, max_timestamp, producer, count };
+        finish(buffer, codec, &fields)
     }
+}
+
+/// What a header says beside the length and the checksum.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fields {
+    pub(crate) attributes: i16,
+    pub(crate) last_offset_delta: u32,
+    pub(crate) base_timestamp: i64,
+    pub(crate) max_timestamp: i64,
+    pub(crate) producer: ProducerFields,
+    pub(crate) count: u32,
+}
+
+/// Appends a record; `deltas` are those of its timestamp and its offset.
+#[inline]
+pub(crate) fn put_record(
+    out: &mut Vec<u8>,
+    (timestamp_delta, offset_delta): (i64, i64),
+    key: Option<&[u8]>,
+    value: Option<&[u8]>,
+    raw_headers: &[u8],
+) {
+    let headers = if raw_headers.is_empty() { &[0][..] } else { raw_headers };
+    let field = |field: Option<&[u8]>| match field {
+        None => 1,
+        Some(bytes) => varint::size(bytes.len() as i64) + bytes.len(),
+    };
+    let length =
+        1 + varint::size(timestamp_delta) + varint::size(offset_delta) + field(key) + field(value) + headers.len();
+    out.reserve(length + 10);
+    varint::put(out, length as i64);
+    out.push(0);
+    varint::put(out, timestamp_delta);
+    varint::put(out, offset_delta);
+    for part in [key, value] {
+        match part {
+            None => out.push(1), // -1 in zigzag
+            Some(bytes) => {
+                varint::put(out, bytes.len() as i64);
+                out.extend_from_slice(bytes);
+            }
+        }
+    }
+    out.extend_from_slice(headers);
+}
+
+/// Compresses what lies behind the 61 bytes kept free at the front of `buffer`, and writes the header there.
+pub(crate) fn finish(buffer: Vec<u8>, codec: Codec, fields: &Fields) -> Result<Vec<u8>> {
+    let mut out = match codec {
+        Codec::None => buffer,
+        _ => {
+            let mut packed = Vec::with_capacity(buffer.len() / 2 + HEADER_BYTES);
+            packed.resize(HEADER_BYTES, 0);
+            codec.compress(&buffer[HEADER_BYTES..], &mut packed)?;
+            packed
+        }
+    };
+    seal(&mut out, fields);
+    Ok(out)
+}
+
+/// Writes the header of a batch whose records are in place. Base offset and leader epoch are left as they are.
+pub(crate) fn seal(out: &mut [u8], fields: &Fields) {
+    let length = (out.len() - 12) as u32;
+    let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
+    put(8, &length.to_be_bytes());
+    put(16, &[2]);
+    put(21, &fields.attributes.to_be_bytes());
+    put(23, &fields.last_offset_delta.to_be_bytes());
+    put(27, &fields.base_timestamp.to_be_bytes());
+    put(35, &fields.max_timestamp.to_be_bytes());
+    put(43, &fields.producer.id.to_be_bytes());
+    put(51, &fields.producer.epoch.to_be_bytes());
+    put(53, &fields.producer.base_sequence.to_be_bytes());
+    put(57, &fields.count.to_be_bytes());
+    let checksum = crc32c::crc32c(&out[CRC_START..]);
+    out[17..21].copy_from_slice(&checksum.to_be_bytes());
 }

@@ -16,14 +16,15 @@
 //!
 //! It is not: a client (no protocol messages), and not a log (no files, no offsets of its own).
 //!
-//! *Layout*: [`BatchBuilder`] encodes, [`Batch`] and [`Header`] decode, [`Codec`] compresses, [`varint`] counts,
-//! [`Marker`] ends a transaction, [`partitioner`] says where a key belongs.
+//! *Layout*: [`BatchBuilder`] encodes, [`Batch`] and [`Header`] decode, [`Records::rebuild`] leaves records out, [`Marker`]
+//! ends a transaction, [`Codec`] compresses, [`varint`] counts, [`partitioner`] says where a key belongs.
 
 mod batch;
 mod builder;
 mod codec;
 mod control;
 mod error;
+mod filter;
 pub mod partitioner;
 mod records;
 pub mod varint;

@@ -47,6 +47,10 @@ impl Records {
         Self { header, bytes }
     }
 
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
     /// One by one; after an error nothing follows.
     #[must_use]
     pub fn iter(&self) -> RecordIter<'_> {

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use headwater_record::{HEADER_BYTES, Header, Marker};
+use bytes::Bytes;
+use headwater_record::{Batch, HEADER_BYTES, Header, Marker};
 
 use super::{Appended, Partition, Writer};
 use crate::producers::{Refusal, Verdict};
@@ -151,6 +152,9 @@ impl Partition {
             if header.is_control() || header.records_count != header.last_offset_delta + 1 {
                 return Err(refused("a control batch, or one with gaps".into()));
             }
+            if self.config.is_compacted() {
+                self.check_keys(&rest[..header.size_bytes])?;
+            }
             rest = &rest[header.size_bytes..];
             headers.push(header);
         }
@@ -162,6 +166,26 @@ impl Partition {
             count if headers.iter().any(is_numbered) => Err(refused(format!("{count} at once that are numbered"))),
             _ => Ok(headers),
         }
+    }
+
+    /// Compaction keeps the last record of each key: one without a key would have no meaning there.
+    fn check_keys(&self, batch: &[u8]) -> Result<()> {
+        let (batch, _) = Batch::split(&Bytes::copy_from_slice(batch))?;
+        for record in &batch.records()? {
+            let record = record?;
+            if record.key.is_none() {
+                return Err(Error::Invalid {
+                    message: format!(
+                        "expected a key on every record of a compacted topic, got record {} of a batch without one - at topic \
+                         '{}' partition {}; give every record a key",
+                        record.offset - batch.header.base_offset,
+                        self.topic,
+                        self.number
+                    ),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The segment to append to; begins a new one if this one is full or too old.
@@ -179,6 +203,13 @@ impl Partition {
         if size == 0 || !is_full {
             return Ok(active);
         }
+        let next = self.roll(&active)?;
+        writer.first_timestamp = Some(newest);
+        Ok(next)
+    }
+
+    /// Seals a segment and begins the next; the writer's lock is held.
+    pub(super) fn roll(&self, active: &Segment) -> Result<Arc<Segment>> {
         if self.durability == Durability::Fsync {
             // A crash then never loses the end of one segment and keeps the next.
             active.file.sync().map_err(Error::io("sync", self.storage.describe(&active.path()))).inspect_err(
@@ -190,7 +221,6 @@ impl Partition {
         active.write_indexes(&*self.storage)?;
         let next = Segment::create(&*self.storage, &self.folder, self.next_offset())?;
         self.segments.write().push(Arc::clone(&next));
-        writer.first_timestamp = Some(newest);
         // Now and then, what is known to be durable is written down: recovery then knows damage from a torn tail.
         self.checkpoint(None)?;
         Ok(next)

@@ -8,7 +8,7 @@
 //! 2. A batch is visible in full or not at all: a segment's `size` is raised after the write.
 //! 3. After a failed sync nothing more is acknowledged (the partition is poisoned): what the disk holds is unknown.
 //!
-//! *Layout*: `appending`, `syncing` (group commit, close), `reading`, `retention`.
+//! *Layout*: `appending`, `syncing` (group commit, close), `reading`, `retention`, `compaction`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,6 +17,7 @@ use headwater_record::Batch;
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::checkpoint::Checkpoint;
+use crate::cleaner::Cleaner;
 use crate::growth::Growth;
 use crate::mark::Mark;
 use crate::producers::{OpenTransaction, ProducerState};
@@ -27,6 +28,7 @@ use crate::topic::{Durability, TopicConfig};
 use crate::{Clock, Error, Result};
 
 mod appending;
+mod compaction;
 mod reading;
 mod retention;
 mod syncing;
@@ -104,7 +106,8 @@ pub struct Partition {
     /// Offsets that recovery found in no file.
     missing: Vec<(u64, u64)>,
     /// Whether offsets may be missing between batches.
-    has_gaps: bool,
+    has_gaps: AtomicBool,
+    cleaner: Cleaner,
     is_closed: AtomicBool,
     poison: OnceLock<String>,
 }
@@ -185,7 +188,8 @@ impl Partition {
             mark,
             growth,
             missing,
-            has_gaps,
+            has_gaps: AtomicBool::new(has_gaps),
+            cleaner: Cleaner::new(checkpoint.cleaned_until, checkpoint.generation),
             is_closed: AtomicBool::new(false),
             poison: OnceLock::new(),
         };
@@ -265,11 +269,6 @@ impl Partition {
         self.producers.read().largest_id()
     }
 
-    /// The epoch that a producer id last wrote with.
-    pub(crate) fn producer_epoch(&self, producer_id: i64) -> Option<i16> {
-        self.producers.read().epoch(producer_id)
-    }
-
     pub(crate) fn segment_count(&self) -> usize {
         self.segments.read().len()
     }
@@ -278,6 +277,10 @@ impl Partition {
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.segments.read().iter().map(|segment| segment.size.load(Ordering::Relaxed)).sum()
+    }
+
+    fn has_gaps(&self) -> bool {
+        self.has_gaps.load(Ordering::Acquire)
     }
 
     fn check_open(&self) -> Result<()> {

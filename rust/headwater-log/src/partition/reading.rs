@@ -40,7 +40,7 @@ impl Partition {
             if fetched.next_offset >= limit || !fetched.batches.is_empty() {
                 break;
             }
-            if fetched.next_offset < segment.base_offset && !self.has_gaps {
+            if fetched.next_offset < segment.base_offset && !self.has_gaps() {
                 break;
             }
             // Compaction leaves no batch at the end of some segments.
@@ -48,7 +48,7 @@ impl Partition {
             self.read_segment(segment, limit, max_bytes, isolation, &mut fetched)?;
         }
         if fetched.next_offset == offset && offset < limit {
-            if !self.has_gaps {
+            if !self.has_gaps() {
                 return Err(self.ends_early(&segments[first], offset, limit));
             }
             fetched.next_offset = limit;
@@ -107,11 +107,16 @@ impl Partition {
     }
 
     /// Whether a batch lies where it belongs. Checksums do not cover offsets: their sequence stands in for it.
-    fn check_place(&self, segment: &Segment, header: &Header, next: Next) -> std::result::Result<(), String> {
+    pub(super) fn check_place(
+        &self,
+        segment: &Segment,
+        header: &Header,
+        next: Next,
+    ) -> std::result::Result<(), String> {
         let is_right = match next {
             Next::Ends(last) => header.last_offset() == last,
             Next::Begins(expected) => {
-                let is_gap = || self.has_gaps || self.missing.contains(&(expected, header.base_offset));
+                let is_gap = || self.has_gaps() || self.missing.contains(&(expected, header.base_offset));
                 header.base_offset == expected || (header.base_offset > expected && is_gap())
             }
         };
@@ -128,7 +133,7 @@ impl Partition {
         self.corrupt(segment, offset, &Damage { position, end: position, first_offset: offset, next_offset, what })
     }
 
-    fn corrupt(&self, segment: &Segment, offset: u64, damage: &Damage) -> Error {
+    pub(super) fn corrupt(&self, segment: &Segment, offset: u64, damage: &Damage) -> Error {
         Error::Corrupt {
             topic: self.topic.clone(),
             partition: self.number,

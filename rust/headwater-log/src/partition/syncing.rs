@@ -3,11 +3,13 @@
 //! Whoever needs a sync and finds none under way does it for everybody who has appended by then; the others wait. After a
 //! sync that failed, what the disk holds is unknown: the partition is poisoned, and nothing more is acknowledged.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Partition;
 use crate::checkpoint::{Checkpoint, Clean, CleanSegment};
 use crate::recovery::first_checksum;
+use crate::segment::Segment;
 use crate::topic::Durability;
 use crate::{Error, Result};
 
@@ -91,11 +93,15 @@ impl Partition {
 
     /// The checksum field of the log's first batch, if it has one.
     pub(super) fn identity(&self) -> Option<u32> {
-        let first = self.segments.read().first().cloned()?;
-        first_checksum(&*first.file)
+        identity_of(&self.segments.read().clone())
     }
 
     pub(super) fn checkpoint(&self, clean: Option<Clean>) -> Result<()> {
+        self.describe(clean).write(&*self.storage, &self.folder)
+    }
+
+    /// What there is to write down of this partition now.
+    pub(super) fn describe(&self, clean: Option<Clean>) -> Checkpoint {
         let has_producers = !self.producers.read().is_empty();
         Checkpoint {
             recovery_point: self.durable_offset(),
@@ -103,9 +109,11 @@ impl Partition {
             clean,
             has_producers,
             identity: self.identity(),
-            has_gaps: self.has_gaps,
+            has_gaps: self.has_gaps.load(Ordering::Acquire),
+            cleaned_until: self.cleaner.cleaned_until.load(Ordering::Acquire),
+            generation: self.cleaner.generation.load(Ordering::Acquire),
+            replacing: self.cleaner.replacing(),
         }
-        .write(&*self.storage, &self.folder)
     }
 
     /// Syncs, writes the indexes, and notes that this was a clean close.
@@ -117,6 +125,7 @@ impl Partition {
             self.is_closed.store(true, Ordering::Release);
             return Ok(());
         }
+        let is_settled = self.stop_compaction();
         let outcome = self.sync().and_then(|()| {
             let segments = self.segments.read().clone();
             if self.writer.lock().is_marked_clean {
@@ -131,7 +140,7 @@ impl Partition {
             self.storage
                 .sync_folder(&self.folder)
                 .map_err(Error::io("sync a folder", self.storage.describe(&self.folder)))?;
-            if segments.iter().any(|segment| !segment.damage.read().is_empty()) {
+            if !is_settled || segments.iter().any(|segment| !segment.damage.read().is_empty()) {
                 return self.checkpoint(None); // found again, and reported again, at the next open
             }
             self.checkpoint(Some(Clean { segments: sealed, next_offset: self.next_offset() }))
@@ -143,7 +152,13 @@ impl Partition {
 
     /// Refuses everything from now on, without touching a file (the topic was deleted).
     pub(crate) fn abandon(&self) {
+        self.stop_compaction();
         self.is_closed.store(true, Ordering::Release);
         self.synced.notify_all();
     }
+}
+
+/// The checksum field of the first batch of some segments; compaction may leave none in the first of them.
+pub(super) fn identity_of(segments: &[Arc<Segment>]) -> Option<u32> {
+    segments.iter().find_map(|segment| first_checksum(&*segment.file))
 }

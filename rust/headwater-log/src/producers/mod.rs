@@ -60,8 +60,12 @@ pub(crate) enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// A newer producer of this id has written since.
-    Fenced { epoch: i16 },
-    OutOfOrder { expected: i32 },
+    Fenced {
+        epoch: i16,
+    },
+    OutOfOrder {
+        expected: i32,
+    },
 }
 
 /// An open transaction.
@@ -103,7 +107,8 @@ impl ProducerState {
             return Ok(Verdict::New);
         }
         let last_sequence = advance(header.base_sequence, header.last_offset_delta);
-        let is_known = |sent: &&Sent| (sent.first_sequence, sent.last_sequence) == (header.base_sequence, last_sequence);
+        let is_known =
+            |sent: &&Sent| (sent.first_sequence, sent.last_sequence) == (header.base_sequence, last_sequence);
         match producer.sent.iter().find(is_known).filter(|_| header.producer_epoch == producer.epoch) {
             Some(sent) => Ok(Verdict::Duplicate { base_offset: sent.base_offset, next_offset: sent.last_offset + 1 }),
             None => Err(Refusal::OutOfOrder { expected }),
@@ -173,15 +178,12 @@ impl ProducerState {
         self.producers.keys().copied().max()
     }
 
-    /// The epoch that a producer id was last seen with.
-    pub(crate) fn epoch(&self, producer_id: i64) -> Option<i16> {
-        self.producers.get(&producer_id).map(|producer| producer.epoch)
-    }
-
-    /// The last offset of every producer's last batch: compaction keeps these batches, if only their headers.
-    pub(crate) fn last_offsets(&self) -> HashMap<i64, u64> {
-        let last = |(id, producer): (&i64, &Producer)| producer.sent.back().map(|sent| (*id, sent.last_offset));
-        self.producers.iter().filter_map(last).collect()
+    /// Whether a batch is all that the log says of a producer's epoch and sequence: compaction keeps it, if only its header.
+    pub(crate) fn is_last(&self, header: &Header) -> bool {
+        self.producers.get(&header.producer_id).is_some_and(|producer| match producer.sent.back() {
+            Some(last) => !header.is_control() && last.last_offset == header.last_offset(),
+            None => header.is_control() && producer.epoch == header.producer_epoch,
+        })
     }
 
     /// Forgets producers that have sent nothing for a day, and transactions that lie below the log's start.
@@ -233,7 +235,7 @@ mod tests {
         assert_eq!(advance(i32::MAX - 1, 3), 1);
         let mut state = ProducerState::default();
         state.see(&header(0, 0, i32::MAX - 1, 3), None, None);
-        assert_eq!(state.check(&header(3, 0, 2, 1)), Ok(Verdict::New));
+        assert_eq!(state.check(&header(3, 0, 1, 1)), Ok(Verdict::New));
     }
 
     #[test]

@@ -91,13 +91,8 @@ mod tests {
             last_offset,
             timestamp: 5,
         };
-        let producer = |sent: Vec<Sent>, open| Producer {
-            epoch: 3,
-            sent: sent.into(),
-            open,
-            coordinator_epoch: 1,
-            seen_ms: None,
-        };
+        let producer =
+            |sent: Vec<Sent>, open| Producer { epoch: 3, sent: sent.into(), open, coordinator_epoch: 1, seen_ms: None };
         let producers = HashMap::from([(1, producer(vec![sent(9, 40)], Some(38))), (2, producer(vec![], None))]);
         let state = ProducerState { producers, ..ProducerState::default() };
         let bytes = to_bytes(&state);

@@ -363,14 +363,7 @@ fn unless_deleted(outcome: Result<()>) -> Result<()> {
 
 impl Entry {
     fn new(id: String, state: State) -> Self {
-        Self {
-            id,
-            state,
-            participants: BTreeMap::new(),
-            sequences: HashMap::new(),
-            failure: None,
-            is_overdue: false,
-        }
+        Self { id, state, participants: BTreeMap::new(), sequences: HashMap::new(), failure: None, is_overdue: false }
     }
 
     pub(super) fn refused(&self, got: &str, action: &str) -> Error {

@@ -51,6 +51,15 @@ pub(crate) fn read_committed(partition: &Partition) -> Vec<String> {
     found
 }
 
+/// The same, each record with a key of its own.
+pub(crate) fn keyed(first: u64, count: u64) -> Vec<u8> {
+    let mut builder = BatchBuilder::new();
+    for number in first..first + count {
+        builder.push(number as i64 * 10, Some(&number.to_be_bytes()), Some(value(number).as_bytes()), b"");
+    }
+    builder.finish(Codec::None).unwrap()
+}
+
 /// What record number so-and-so says.
 pub(crate) fn value(number: u64) -> String {
     format!("record {number} {}", "x".repeat(number as usize * 7 % 60))

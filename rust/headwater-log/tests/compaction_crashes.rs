@@ -1,0 +1,236 @@
+//! A crash at every storage operation of a compaction, and of the recovery from it: the last value of every key is there.
+//!
+//! `HEADWATER_SOAK=N` crashes the compaction of a million updates at N operations (`make soak`).
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+#[path = "support/compacted.rs"]
+mod compacted;
+#[path = "support/workload.rs"]
+mod workload;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use compacted::{Entry, Model, SETTINGS, entry, partition, read};
+use headwater_log::storage::{Crash, FaultyStorage, MemoryStorage, Storage};
+use headwater_log::{Broker, Isolation, Kind, Mode, Options, Partition, Result};
+use headwater_record::Codec;
+
+const CRASHES: [Crash; 4] = [Crash::LosesAll, Crash::Tears, Crash::Zeros, Crash::KeepsAll];
+
+fn batch_of(first: u64, keys: u64, count: u64) -> Vec<Entry> {
+    // The keys change places from round to round; some values are taken back.
+    let update = |n: u64| entry((n * 7 + n / keys) % keys, (n % 11 != 10).then_some(n), n as i64);
+    (first..first + count).map(update).collect()
+}
+
+/// A closed directory with so many updates of so many keys.
+fn filled(keys: u64, updates: u64, batch: u64, segment_bytes: &str) -> (MemoryStorage, Model) {
+    let storage = Arc::new(FaultyStorage::starting_from(MemoryStorage::default(), None));
+    let broker = workload::open(&storage).unwrap();
+    let settings = workload::settings(&[&SETTINGS[..], &[("segment.bytes", segment_bytes)]].concat());
+    let log = Arc::clone(&broker.create_topic("t", 1, settings).unwrap().partitions[0]);
+    let mut model = Model::default();
+    while log.next_offset() < updates {
+        let codec = [Codec::None, Codec::Lz4][log.next_offset() as usize / batch as usize % 2];
+        model.append(&log, &batch_of(log.next_offset(), keys, batch), codec).unwrap();
+    }
+    broker.close().unwrap();
+    (storage.after_crash(Crash::KeepsAll), model)
+}
+
+fn copy(image: &MemoryStorage) -> MemoryStorage {
+    let copy = MemoryStorage::default();
+    image.contents().into_iter().for_each(|(path, bytes)| copy.put(&path, bytes));
+    copy
+}
+
+/// The last value of each key, and where it is.
+type Table = BTreeMap<Vec<u8>, (u64, Vec<u8>)>;
+
+fn table(records: &BTreeMap<u64, Entry>) -> Table {
+    let mut table = Table::new();
+    for (offset, entry) in records {
+        match &entry.value {
+            Some(value) => drop(table.insert(entry.key.clone(), (*offset, value.clone()))),
+            None => drop(table.remove(&entry.key)),
+        }
+    }
+    table
+}
+
+/// What the program has written, for sure and perhaps.
+struct Written {
+    original: BTreeMap<u64, Entry>,
+    /// Offsets before the work began.
+    filled: u64,
+    sure: Table,
+    perhaps: Table,
+}
+
+/// Compacts, appends, compacts again when the tombstones may go, and closes, until a storage operation fails.
+fn work(storage: &Arc<FaultyStorage>, keys: u64, written: &mut Written) -> Result<()> {
+    let broker = workload::open(storage)?;
+    let log = partition(&broker)?;
+    log.compact(0, true)?;
+    let mut model = Model { records: written.original.clone(), ..Model::default() };
+    for _ in 0..4 {
+        let first = log.next_offset();
+        let entries = batch_of(first, keys, 3);
+        model.records.extend((first..).zip(entries.iter().cloned()));
+        written.original.clone_from(&model.records);
+        written.perhaps = table(&model.records);
+        model.append(&log, &entries, Codec::None)?;
+        written.sure.clone_from(&written.perhaps);
+    }
+    log.compact(2_000, true)?;
+    broker.close()
+}
+
+fn check(log: &Partition, written: &Written, what: &str) {
+    let found = read(log, Isolation::Uncommitted);
+    for (offset, entry) in &found {
+        assert_eq!(written.original.get(offset), Some(entry), "{what}: offset {offset}");
+    }
+    let found = table(&found);
+    assert!(found == written.sure || found == written.perhaps, "{what}: {found:?}\ninstead of\n{:?}", written.sure);
+}
+
+/// A reader sees the log up to what is known to be durable; the mark of that is not synced, the checkpoint is.
+fn check_reader(log: &Partition, written: &Written, what: &str) {
+    let end = log.high_watermark();
+    assert!(end >= written.filled, "{what}: a reader sees {end} offsets");
+    let expected = table(&written.original.range(..end).map(|(at, entry)| (*at, entry.clone())).collect());
+    let found = table(&read(log, Isolation::Uncommitted));
+    assert!(found == expected, "{what}, read up to {end}: {found:?}\ninstead of\n{expected:?}");
+}
+
+/// Recovers, as a reader and as a writer, checks, and goes on.
+fn recover(image: MemoryStorage, written: &Written, what: &str) {
+    let storage = Arc::new(image);
+    let before = storage.contents();
+    let options = Options { mode: Mode::Read, ..Options::default() };
+    let broker = Broker::open(Arc::clone(&storage) as Arc<dyn Storage>, options).unwrap();
+    check_reader(&partition(&broker).unwrap(), written, what);
+    assert_eq!(storage.contents(), before, "{what}: a reader changes nothing");
+    let broker = workload::open(&storage).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let is_torn = |warning: &&String| !warning.contains("were not written to the end");
+    assert_eq!(broker.warnings().iter().find(is_torn), None, "{what}");
+    let log = partition(&broker).unwrap();
+    check(&log, written, what);
+    let leftovers = |path: &&String| path.ends_with(".cleaned") || path.ends_with(".swap");
+    assert_eq!(storage.contents().keys().find(leftovers), None, "{what}");
+    // What is left to do is done now, and each key is there once.
+    log.compact(10_000, true).unwrap_or_else(|error| panic!("{what}: {error}"));
+    log.compact(20_000, true).unwrap_or_else(|error| panic!("{what}: {error}"));
+    check(&log, written, what);
+    let found = read(&log, Isolation::Uncommitted);
+    assert_eq!(found.len(), table(&found).len(), "{what}");
+    broker.close().unwrap();
+}
+
+fn crashed_at(operation: u64, image: &MemoryStorage, model: &Model, keys: u64) -> (Arc<FaultyStorage>, Written, bool) {
+    let storage = Arc::new(FaultyStorage::starting_from(copy(image), Some(operation)));
+    let sure = table(&model.records);
+    let mut written =
+        Written { original: model.records.clone(), filled: model.records.len() as u64, perhaps: sure.clone(), sure };
+    let is_over = work(&storage, keys, &mut written).is_ok();
+    (storage, written, is_over)
+}
+
+#[test]
+fn the_last_value_of_every_key_is_there_wherever_a_compaction_crashes() {
+    let (image, model) = filled(10, 300, 6, "2048");
+    let mut operations = 0;
+    for operation in 1.. {
+        let (storage, written, is_over) = crashed_at(operation, &image, &model, 10);
+        for crash in CRASHES {
+            recover(storage.after_crash(crash), &written, &format!("operation {operation}, {crash:?}"));
+        }
+        if is_over {
+            break;
+        }
+        operations = operation;
+    }
+    assert!(operations > 100, "{operations} operations");
+}
+
+#[test]
+fn nor_is_it_lost_when_the_recovery_crashes_too() {
+    let (image, model) = filled(5, 120, 6, "1024");
+    let mut recoveries = 0;
+    for operation in 1.. {
+        let (storage, written, is_over) = crashed_at(operation, &image, &model, 5);
+        if is_over {
+            break;
+        }
+        for crash in [Crash::LosesAll, Crash::KeepsAll] {
+            for second in 1.. {
+                let recovering = Arc::new(FaultyStorage::starting_from(storage.after_crash(crash), Some(second)));
+                let is_recovered = workload::open(&recovering).is_ok();
+                for then in [Crash::LosesAll, Crash::KeepsAll] {
+                    let what = format!("operation {operation} {crash:?}, then {second} {then:?}");
+                    recover(recovering.after_crash(then), &written, &what);
+                }
+                if is_recovered {
+                    break;
+                }
+                recoveries += 1;
+            }
+        }
+    }
+    assert!(recoveries > 300, "{recoveries} crashed recoveries");
+}
+
+#[test]
+fn an_operation_that_fails_leaves_the_old_state_and_the_next_compaction_goes_on() {
+    let (image, mut model) = filled(10, 300, 6, "2048");
+    let original = table(&model.records);
+    model.compact(0);
+    let mut failures = 0;
+    for after in 1.. {
+        let storage = Arc::new(FaultyStorage::starting_from(copy(&image), None));
+        let broker = workload::open(&storage).unwrap();
+        let log = partition(&broker).unwrap();
+        storage.fail_once(after);
+        let outcome = log.compact(0, true);
+        assert_eq!(table(&read(&log, Isolation::Uncommitted)), original, "operation {after}");
+        for crash in CRASHES {
+            let image = Arc::new(storage.after_crash(crash));
+            let broker = workload::open(&image).unwrap();
+            assert!(broker.warnings().is_empty(), "operation {after} {crash:?}: {:?}", broker.warnings());
+            let found = table(&read(&partition(&broker).unwrap(), Isolation::Uncommitted));
+            assert_eq!(found, original, "operation {after} {crash:?}");
+        }
+        let Err(error) = outcome else { break };
+        assert_eq!(error.kind(), Kind::Io, "{error}");
+        failures += 1;
+        // A sync that failed poisons, as for any append.
+        match log.compact(0, true) {
+            Ok(_) => assert_eq!(read(&log, Isolation::Uncommitted), model.records, "operation {after}"),
+            Err(error) => assert_eq!(error.kind(), Kind::Closed, "{error}"),
+        }
+        let _ = broker.close();
+        let broker = workload::open(&Arc::new(storage.after_crash(Crash::KeepsAll))).unwrap();
+        let found = table(&read(&partition(&broker).unwrap(), Isolation::Uncommitted));
+        assert_eq!(found, original, "operation {after}");
+    }
+    assert!(failures > 50, "{failures} failures");
+}
+
+#[test]
+#[ignore = "minutes"]
+fn a_million_updates_of_a_thousand_keys() {
+    let points = std::env::var("HEADWATER_SOAK").ok().and_then(|count| count.parse().ok()).unwrap_or(20);
+    let (image, model) = filled(1_000, 1_000_000, 200, "1048576");
+    let (whole, _, is_over) = crashed_at(u64::MAX, &image, &model, 1_000);
+    assert!(is_over);
+    let operations = whole.operations();
+    for point in 0..points.min(operations) {
+        let operation = 1 + point * operations / points.min(operations);
+        let (storage, written, _) = crashed_at(operation, &image, &model, 1_000);
+        let crash = CRASHES[point as usize % CRASHES.len()];
+        recover(storage.after_crash(crash), &written, &format!("operation {operation} of {operations}, {crash:?}"));
+    }
+    println!("{operations} operations, crashed at {} of them", points.min(operations));
+}
