@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-import msgspec
-
 from headwater._typing import Acks, AutoOffsetReset, Compression, IsolationLevel, OnError
 from headwater.errors import ClosedError, InvalidArgumentError, UnknownTopicError
 from headwater.log.consumer import Consumer
+from headwater.log.descriptions import PartitionDescription, TopicDescription
 from headwater.records import TopicPartition
 from headwater.serdes import Serde, resolve
 from headwater.time import Duration, Timestamp, parse_duration_ms, to_timestamp_ms
@@ -26,24 +25,6 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 _COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
-
-
-class TopicDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """A topic as it is.
-
-    Attributes:
-        name: The topic's name.
-        partitions: Partition count.
-        key: The serde its keys remember, or None.
-        value: The serde its values remember, or None.
-        config: Its settings by Kafka's names.
-    """
-
-    name: str
-    partitions: int
-    key: Serde[Any] | None
-    value: Serde[Any] | None
-    config: dict[str, str]
 
 
 class Broker:
@@ -130,6 +111,82 @@ class Broker:
             UnknownTopicError: There is no such topic.
         """
         self._writable().delete_topic(name)
+
+    def add_partitions(self, topic: str, total: int) -> TopicDescription:
+        """Give a topic more partitions.
+
+        Producers and consumers that are open take them up by themselves. Records stay where they are, so the records of a
+        key may lie in two partitions afterwards; an application that keeps state by key wants a new topic instead.
+
+        Args:
+            topic: Name of the topic.
+            total: How many partitions it has afterwards.
+
+        Returns:
+            The topic as it is then.
+
+        Raises:
+            UnknownTopicError: There is no such topic.
+            InvalidArgumentError: It has as many already, or more.
+        """
+        shared = self._writable()
+        if not isinstance(total, int) or isinstance(total, bool) or not 1 <= total <= 10_000:
+            raise InvalidArgumentError(
+                f"expected 1 to 10000 partitions, got {total!r} - at topic {topic!r}", topic=topic
+            )
+        shared.add_partitions(topic, total)
+        return self.topic(topic)
+
+    def alter_config(
+        self,
+        topic: str,
+        config: Mapping[str, str | None] | None = None,
+        *,
+        retention: Duration | None = None,
+        cleanup: Literal["delete", "compact"] | None = None,
+        durability: str | None = None,
+    ) -> TopicDescription:
+        """Change some settings of a topic, at once; all others stay as they are.
+
+        Args:
+            topic: Name of the topic.
+            config: Settings by Kafka's names, e.g. ``{"retention.bytes": "1000000"}``; None takes a setting back to its
+                default.
+            retention: How long records are kept at least.
+            cleanup: ``"delete"`` or ``"compact"``.
+            durability: What an acknowledgement waits for on this topic.
+
+        Returns:
+            The topic as it is then.
+
+        Raises:
+            UnknownTopicError: There is no such topic.
+            InvalidArgumentError: A setting that does not exist, or a wrong value.
+        """
+        from headwater.log.opening import check_durability, retention_settings
+
+        shared = self._writable()
+        if cleanup not in (None, "delete", "compact"):
+            raise InvalidArgumentError(f'expected "delete" or "compact", got {cleanup!r} - at topic {topic!r}')
+        changes = {str(name): None if text is None else str(text) for name, text in (config or {}).items()}
+        changes |= retention_settings(retention)
+        if cleanup is not None:
+            changes["cleanup.policy"] = cleanup
+        if durability is not None:
+            changes["headwater.durability"] = check_durability(durability)
+        shared.alter_config(topic, changes)
+        return self.topic(topic)
+
+    def describe_partitions(self, topic: str) -> list[PartitionDescription]:
+        """Describe a topic's partitions: where they begin and end, how large they are, and in which files they lie.
+
+        Args:
+            topic: Name of the topic.
+
+        Raises:
+            UnknownTopicError: There is no such topic.
+        """
+        return self._shared.describe_partitions(topic)
 
     def topics(self) -> list[str]:
         """Names of the topics, in order, without the broker's own (``__consumer_offsets``)."""

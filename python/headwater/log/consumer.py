@@ -143,6 +143,7 @@ class Consumer(Generic[K, V]):
         self._epoch = 0
         self._records = self._batches = self._skipped = self._commits = self._rebalances = 0
         self._next_auto_commit = time.monotonic() + self._auto_commit_seconds
+        self._topics_epoch = self._core.epoch()
         counts = {name: shared.partitions_of(name) for name in self._topics}
         if group is None:
             self._adopt({TopicPartition(name, p): 0 for name, count in counts.items() for p in range(count)})
@@ -566,6 +567,7 @@ class Consumer(Generic[K, V]):
     def _follow_group(self) -> None:
         """Give back what the group asks for, and take what it gives."""
         if self._member is None:
+            self._follow_topics()
             return
         groups = self._shared.groups
         owned, revoking = groups.heartbeat(self._member)
@@ -577,6 +579,19 @@ class Consumer(Generic[K, V]):
         if owned != {place: position.grant for place, position in self._positions.items()}:
             self._rebalances += 1
             self._adopt(owned)
+
+    def _follow_topics(self) -> None:
+        """Without a group: take up partitions that were added since, from their first record."""
+        epoch = self._core.epoch()
+        if epoch == self._topics_epoch:
+            return
+        self._topics_epoch = epoch
+        for name in self._topics:
+            for partition in range(self._shared.partitions_of(name)):
+                place = TopicPartition(name, partition)
+                if place not in self._positions:
+                    self._positions[place] = _Position(self._core.watermarks(*place)[0], None, 0)
+                    self._turn.append(place)
 
     def _adopt(self, owned: Mapping[TopicPartition, int]) -> None:
         """Make positions for the partitions gained and forget those of the partitions lost, or lost and gained again."""

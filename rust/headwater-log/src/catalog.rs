@@ -41,7 +41,7 @@ pub(crate) fn read_topics(storage: &dyn Storage) -> Result<Option<Vec<Described>
         let settings = value.get("config").and_then(Value::as_object).ok_or_else(broken)?;
         let text = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
         let settings = settings.iter().map(text).collect::<Option<_>>().ok_or_else(broken)?;
-        Ok((name.clone(), partitions.filter(|count| *count > 0).ok_or_else(broken)?, TopicConfig::new(settings)?))
+        Ok((name.clone(), partitions.filter(|count| *count > 0).ok_or_else(broken)?, TopicConfig::stored(settings)))
     };
     topics.as_object().map(|topics| topics.iter().map(topic).collect()).transpose()
 }
@@ -96,7 +96,7 @@ pub(crate) fn find_foreign(
             OFFSETS_TOPIC => BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]),
             _ => BTreeMap::new(),
         };
-        adopted.push((topic, count, TopicConfig::new(settings)?));
+        adopted.push((topic, count, TopicConfig::stored(settings)));
     }
     Ok(adopted)
 }

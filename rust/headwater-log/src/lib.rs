@@ -36,6 +36,7 @@ mod partition;
 mod recovery;
 mod sealed;
 mod segment;
+mod settings;
 pub mod storage;
 mod topic;
 mod transactions;
@@ -44,7 +45,7 @@ pub use broker::{Broker, Mode, Options};
 pub use error::{Error, Kind, Result};
 pub use index::{OffsetIndex, TimeIndex};
 pub use offsets::{CommittedOffset, OFFSETS_TOPIC, OffsetStore};
-pub use partition::{Appended, Fetched, Isolation, Partition};
+pub use partition::{Appended, Fetched, Isolation, Partition, PartitionDescription, SegmentDescription};
 pub use topic::{Durability, Topic, TopicConfig};
 
 /// Where the log gets the wall clock from: broker-assigned timestamps and commit timestamps.

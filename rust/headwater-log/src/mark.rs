@@ -31,10 +31,12 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    /// Makes the file of a new partition.
+    /// Makes the file of a new partition; synced, so that a crash leaves a partition with a mark.
     pub(crate) fn create(storage: &dyn Storage, folder: &str) -> Result<()> {
         let path = format!("{folder}/{NAME}");
-        let written = storage.open(&path, true).and_then(|file| file.write_at(&encode(1, (0, 0)), SLOTS[1]));
+        let first = encode(1, (0, 0));
+        let written =
+            storage.open(&path, true).and_then(|file| file.write_at(&first, SLOTS[1]).and_then(|()| file.sync()));
         written.map_err(Error::io("write", storage.describe(&path)))
     }
 

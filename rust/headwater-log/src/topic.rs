@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{Error, Partition, Result};
+use crate::{Error, Partition, Result, settings};
 
 /// What an acknowledgement waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,34 +40,18 @@ pub struct TopicConfig {
 }
 
 impl TopicConfig {
-    /// From names and values; numbers and choices are checked.
+    /// From names and values, all of which are checked.
+    ///
+    /// # Errors
+    /// `Invalid` for a name that is neither Kafka's nor begins with `headwater.`, and for a value that means nothing.
     pub fn new(settings: BTreeMap<String, String>) -> Result<Self> {
-        for (name, least) in [
-            ("segment.bytes", 1 << 10),
-            ("segment.ms", 1),
-            ("index.interval.bytes", 0),
-            ("retention.ms", -1),
-            ("retention.bytes", -1),
-        ] {
-            if let Some(text) = settings.get(name)
-                && text.parse::<i64>().ok().is_none_or(|number| number < least)
-            {
-                return Err(Error::Invalid {
-                    message: format!("expected a number of {least} or more, got {text:?} - at setting {name}"),
-                });
-            }
-        }
-        if let Some(text) = settings.get("headwater.durability") {
-            Durability::parse(text)?;
-        }
-        if let Some(text) = settings.get("message.timestamp.type")
-            && !matches!(text.as_str(), "CreateTime" | "LogAppendTime")
-        {
-            return Err(Error::Invalid {
-                message: format!("expected CreateTime or LogAppendTime, got {text:?} - at message.timestamp.type"),
-            });
-        }
+        settings::check(&settings)?;
         Ok(Self { settings })
+    }
+
+    /// As a directory holds them: written by a release that may have known other names.
+    pub(crate) fn stored(settings: BTreeMap<String, String>) -> Self {
+        Self { settings }
     }
 
     /// All settings given.

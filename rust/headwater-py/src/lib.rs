@@ -2,6 +2,7 @@
 //!
 //! Each subject has a file with a `register` function; this file is their list.
 
+mod admin;
 mod arrow;
 mod clock;
 mod encoder;
@@ -25,6 +26,7 @@ use pyo3::prelude::*;
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
     log::register(m)?;
+    admin::register(m)?;
     handle::register(m)?;
     producer::register(m)?;
     headers::register(m)?;

@@ -22,7 +22,7 @@ impl Partition {
     /// `Invalid` for bytes that are no good batches; `Io` if the write fails: nothing was appended then.
     pub fn append(&self, mut batches: Vec<u8>) -> Result<Appended> {
         let headers = self.check_batches(&batches)?;
-        if self.durability == Durability::Fsync && self.unsynced_bytes.load(Ordering::Relaxed) >= UNSYNCED_MAX {
+        if self.durability() == Durability::Fsync && self.unsynced_bytes.load(Ordering::Relaxed) >= UNSYNCED_MAX {
             self.sync()?; // so that nobody ever waits for more than that
         }
         let mut writer = self.writer.lock();
@@ -33,7 +33,8 @@ impl Partition {
             writer.is_marked_clean = false;
         }
         let base_offset = self.next_offset();
-        let log_append_time = self.config.is_log_append_time().then(|| self.clock.now_ms());
+        let config = self.config();
+        let log_append_time = config.is_log_append_time().then(|| self.clock.now_ms());
         let mut stamped = Vec::with_capacity(headers.len());
         let (mut at, mut next_offset) = (0, base_offset);
         for header in headers {
@@ -56,7 +57,7 @@ impl Partition {
             .map_err(Error::io("write", self.storage.describe(&segment.path())))?;
         let mut at = position;
         for header in &stamped {
-            segment.index(header, at, self.config.index_interval_bytes());
+            segment.index(header, at, config.index_interval_bytes());
             if header.is_transactional() {
                 self.transactions.write().see(header, None);
             }
@@ -70,7 +71,7 @@ impl Partition {
         }
         self.next_offset.store(next_offset, Ordering::Release);
         drop(writer);
-        if self.durability != Durability::Fsync {
+        if self.durability() != Durability::Fsync {
             self.growth.announce();
         }
         Ok(Appended { base_offset, next_offset, log_append_time })
@@ -105,14 +106,15 @@ impl Partition {
         let first = *writer.first_timestamp.get_or_insert_with(|| self.first_timestamp(&active).unwrap_or(newest));
         let span = u64::try_from(newest.saturating_sub(first)).unwrap_or(0);
         let last_offset = headers.last().map_or(0, Header::last_offset);
-        let is_full = size + incoming > self.config.segment_bytes()
-            || span > self.config.segment_ms()
+        let config = self.config();
+        let is_full = size + incoming > config.segment_bytes()
+            || span > config.segment_ms()
             || last_offset - active.base_offset > i32::MAX as u64;
         // An empty segment takes anything: there is nothing to gain from another.
         if size == 0 || !is_full {
             return Ok(active);
         }
-        if self.durability == Durability::Fsync {
+        if self.durability() == Durability::Fsync {
             // A crash then never loses the end of one segment and keeps the next.
             active.file.sync().map_err(Error::io("sync", self.storage.describe(&active.path()))).inspect_err(
                 |error| {

@@ -27,7 +27,7 @@ impl Partition {
     /// # Errors
     /// `Closed` (poisoned) if a sync failed.
     pub fn wait_durable(&self, next_offset: u64) -> Result<()> {
-        if self.durability == Durability::Fsync { self.sync_to(next_offset) } else { self.check_open() }
+        if self.durability() == Durability::Fsync { self.sync_to(next_offset) } else { self.check_open() }
     }
 
     /// Makes everything written so far durable, whatever the durability.
@@ -62,7 +62,7 @@ impl Partition {
                     self.durable.fetch_max(target, Ordering::AcqRel);
                     // What the mark says is true whether it is written or not: failing to write it fails nobody.
                     let _ = self.mark.as_ref().map(|mark| mark.write(target, self.identity().unwrap_or(0)));
-                    if self.durability == Durability::Fsync {
+                    if self.durability() == Durability::Fsync {
                         self.growth.announce();
                     }
                 }
