@@ -9,7 +9,7 @@ use crate::sealed::{self, Broken};
 use crate::storage::{Storage, read_all, replace};
 use crate::{Error, Result, TopicConfig};
 
-const TOPICS: &str = "headwater.json";
+pub(crate) const TOPICS: &str = "headwater.json";
 /// What this version writes and understands.
 const FORMAT: u64 = 1;
 
@@ -52,7 +52,7 @@ pub(crate) fn is_leftover(storage: &dyn Storage, folder: &str) -> bool {
     names.iter().any(|name| name == crate::checkpoint::NAME) || !names.iter().any(|name| is_segment(name))
 }
 
-fn is_segment(name: &str) -> bool {
+pub(crate) fn is_segment(name: &str) -> bool {
     name.strip_suffix(".log").is_some_and(|stem| stem.len() == 20 && stem.bytes().all(|byte| byte.is_ascii_digit()))
 }
 

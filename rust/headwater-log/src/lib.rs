@@ -34,12 +34,14 @@ mod mark;
 mod offsets;
 mod partition;
 mod recovery;
+mod scan;
 mod sealed;
 mod segment;
 mod settings;
 pub mod storage;
 mod topic;
 mod transactions;
+mod verify;
 
 pub use broker::{Broker, Mode, Options};
 pub use error::{Error, Kind, Result};
@@ -47,6 +49,7 @@ pub use index::{OffsetIndex, TimeIndex};
 pub use offsets::{CommittedOffset, OFFSETS_TOPIC, OffsetStore};
 pub use partition::{Appended, Fetched, Isolation, Partition, PartitionDescription, SegmentDescription};
 pub use topic::{Durability, Topic, TopicConfig};
+pub use verify::{Finding, Report, Severity, Totals, verify};
 
 /// Where the log gets the wall clock from: broker-assigned timestamps and commit timestamps.
 pub trait Clock: Send + Sync + std::fmt::Debug {

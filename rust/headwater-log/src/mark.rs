@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use crate::storage::{File, Storage};
 use crate::{Error, Result};
 
-const NAME: &str = "headwater.mark";
+pub(crate) const NAME: &str = "headwater.mark";
 const MAGIC: [u8; 8] = *b"HWMK\0\0\0\x01";
 const SLOT_BYTES: usize = 32;
 const SLOTS: [u64; 2] = [0, 512];

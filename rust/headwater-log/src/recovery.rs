@@ -163,7 +163,8 @@ pub(crate) fn recover(
     })
 }
 
-type OpenFile = (u64, Arc<dyn crate::storage::File>, u64);
+/// First offset, file, size.
+pub(crate) type OpenFile = (u64, Arc<dyn crate::storage::File>, u64);
 
 /// Removes a segment and its indexes, the log last: an index without a log is nothing.
 pub(crate) fn remove_segment(storage: &dyn Storage, stem: &str) -> Result<()> {
@@ -178,7 +179,7 @@ pub(crate) fn remove_segment(storage: &dyn Storage, stem: &str) -> Result<()> {
 }
 
 /// Whether the files are those that our small files speak of, perhaps damaged: one of them begins with the same batch.
-fn is_ours(known: &Checkpoint, mark: Option<(u64, u32)>, files: &[OpenFile]) -> bool {
+pub(crate) fn is_ours(known: &Checkpoint, mark: Option<(u64, u32)>, files: &[OpenFile]) -> bool {
     // The mark is not synced: after a deletion of records it may still speak of a batch that is gone.
     let of_mark = mark.map(|(_, identity)| identity).filter(|identity| *identity != 0);
     let said = [of_mark, known.identity];
