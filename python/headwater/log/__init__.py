@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from headwater.log.broker import Broker, TopicDescription
 from headwater.log.consumer import Consumer, ConsumerStatistics
+from headwater.log.groups import GroupDescription, GroupMember, OffsetReset
 from headwater.log.opening import open
 from headwater.log.producer import Producer, SendHandle
 
-__all__ = ["Broker", "Consumer", "ConsumerStatistics", "Producer", "SendHandle", "TopicDescription", "open"]
+__all__ = [
+    "Broker",
+    "Consumer",
+    "ConsumerStatistics",
+    "GroupDescription",
+    "GroupMember",
+    "OffsetReset",
+    "Producer",
+    "SendHandle",
+    "TopicDescription",
+    "open",
+]

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
-from headwater._typing import AutoOffsetReset, IsolationLevel, OnError
+from headwater._typing import AutoOffsetReset, IsolationLevel, OnError, PartitionAssignmentStrategy
 from headwater.errors import ClosedError, InvalidArgumentError, OffsetOutOfRangeError, SerdeError
+from headwater.log.groups import ASSIGNORS
 from headwater.log.policies import located, parse_policy
 from headwater.records import Record, TopicPartition
 from headwater.serdes import Serde, raw
@@ -105,6 +106,9 @@ class Consumer(Generic[K, V]):
         timeout: Duration | None,
         fetch_size: int,
         max_poll_interval: Duration,
+        partition_assignment_strategy: PartitionAssignmentStrategy,
+        group_instance_id: str | None,
+        session_timeout: Duration,
     ) -> None:
         """Use `Broker.consumer`, which documents the arguments."""
         self._owner: Any = None  # the broker handle, which must not be collected before its consumer
@@ -116,6 +120,15 @@ class Consumer(Generic[K, V]):
             raise InvalidArgumentError("expected a group to commit to, got none - at auto_commit; give group=")
         if group is not None and (not isinstance(group, str) or not group):
             raise InvalidArgumentError(f"expected the name of a group, got {group!r} - at group")
+        _one_of("partition_assignment_strategy", partition_assignment_strategy, tuple(ASSIGNORS))
+        if group_instance_id is not None and group is None:
+            raise InvalidArgumentError(
+                "expected a group to be a member of, got none - at group_instance_id; give group="
+            )
+        if group_instance_id is not None and (not isinstance(group_instance_id, str) or not group_instance_id):
+            raise InvalidArgumentError(
+                f"expected the name of an instance, got {group_instance_id!r} - at group_instance_id"
+            )
         if fetch_size < 1:
             raise InvalidArgumentError(f"expected 1 byte or more, got {fetch_size} - at fetch_size")
         self._shared = shared
@@ -148,8 +161,14 @@ class Consumer(Generic[K, V]):
             self._adopt({TopicPartition(name, p): 0 for name, count in counts.items() for p in range(count)})
         else:
             shared.check_writable()
-            interval = parse_duration_ms(max_poll_interval, "max_poll_interval") / 1000
-            self._member = shared.groups.join(group, self._topics, max_poll_interval=interval)
+            self._member = shared.groups.join(
+                group,
+                self._topics,
+                max_poll_interval=parse_duration_ms(max_poll_interval, "max_poll_interval") / 1000,
+                strategy=partition_assignment_strategy,
+                instance_id=group_instance_id,
+                session_timeout=parse_duration_ms(session_timeout, "session_timeout") / 1000,
+            )
             try:
                 self._adopt(shared.groups.heartbeat(self._member)[0])
             except BaseException:
