@@ -9,6 +9,19 @@ import pytest
 import headwater as hw
 
 
+def test_an_open_producer_and_an_open_consumer_take_up_new_partitions() -> None:
+    with hw.open("memory:") as broker, broker.producer() as producer:
+        broker.create_topic("t", partitions=1)
+        with broker.consumer("t", group="g", auto_offset_reset="earliest", timeout="5s") as consumer:
+            producer.send("t", value="before").result()
+            assert next(iter(consumer)).value == b"before"
+            assert broker.add_partitions("t", 3).partitions == 3
+            assert producer.send("t", value="behind", partition=2).result().partition == 2
+            record = next(iter(consumer))
+            assert (record.partition, record.value) == (2, b"behind")
+            assert {place.partition for place in consumer.assignment()} == {0, 1, 2}
+
+
 def test_a_consumer_without_a_group_takes_up_new_partitions_from_their_beginning() -> None:
     with hw.open("memory:") as broker, broker.producer() as producer:
         broker.create_topic("t", partitions=1)

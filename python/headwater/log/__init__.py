@@ -10,6 +10,7 @@ from __future__ import annotations
 from headwater.log.broker import Broker
 from headwater.log.consumer import Consumer, ConsumerStatistics
 from headwater.log.descriptions import PartitionDescription, SegmentDescription, TopicDescription
+from headwater.log.groups import GroupDescription, GroupMember, OffsetReset
 from headwater.log.opening import open
 from headwater.log.producer import Producer, SendHandle
 
@@ -17,6 +18,9 @@ __all__ = [
     "Broker",
     "Consumer",
     "ConsumerStatistics",
+    "GroupDescription",
+    "GroupMember",
+    "OffsetReset",
     "PartitionDescription",
     "Producer",
     "SegmentDescription",

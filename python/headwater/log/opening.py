@@ -97,8 +97,7 @@ class SharedLog:
         """
         self.check_writable()
         _core.add_partitions(self.core, topic, total)
-        # The coordinator looks at the topics again; without that members see new partitions at the next rebalance.
-        getattr(self.groups, "topics_changed", self.core.notify)()
+        self.groups.topic_changed(topic)
 
     def alter_config(self, topic: str, changes: dict[str, str | None]) -> None:
         """Change some settings of a topic.
