@@ -27,6 +27,7 @@
 mod broker;
 mod catalog;
 mod checkpoint;
+pub mod dump;
 mod error;
 mod growth;
 mod index;

@@ -19,7 +19,7 @@ use crate::{Error, Result};
 pub(crate) const NAME: &str = "headwater.mark";
 const MAGIC: [u8; 8] = *b"HWMK\0\0\0\x01";
 const SLOT_BYTES: usize = 32;
-const SLOTS: [u64; 2] = [0, 512];
+pub(crate) const SLOTS: [u64; 2] = [0, 512];
 
 /// The file of a partition that is written. It is opened for each write: a sync costs a hundred times as much, and a
 /// process may hold a thousand files only.
@@ -76,17 +76,22 @@ fn encode(sequence: u64, (durable, identity): (u64, u32)) -> [u8; SLOT_BYTES] {
     slot
 }
 
+/// Sequence, durable offset and identity.
+type Slot = (u64, (u64, u32));
+
 /// Sequence of the newer slot that is whole, and what it says.
-fn newest(file: &dyn File) -> Option<(u64, (u64, u32))> {
-    let slot = |position| {
-        let mut bytes = [0; SLOT_BYTES];
-        let read = file.read_at(&mut bytes, position).ok()?;
-        let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
-        let identity = u32::from_be_bytes(bytes[24..28].try_into().expect("four bytes"));
-        let (sequence, said) = (number(8), (number(16), identity));
-        (read == SLOT_BYTES && encode(sequence, said) == bytes).then_some((sequence, said))
-    };
-    SLOTS.into_iter().filter_map(slot).max()
+fn newest(file: &dyn File) -> Option<Slot> {
+    SLOTS.into_iter().filter_map(|position| slot(file, position)).max()
+}
+
+/// The slot at a position, if it is whole.
+pub(crate) fn slot(file: &dyn File, position: u64) -> Option<Slot> {
+    let mut bytes = [0; SLOT_BYTES];
+    let read = file.read_at(&mut bytes, position).ok()?;
+    let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+    let identity = u32::from_be_bytes(bytes[24..28].try_into().expect("four bytes"));
+    let (sequence, said) = (number(8), (number(16), identity));
+    (read == SLOT_BYTES && encode(sequence, said) == bytes).then_some((sequence, said))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod feed;
 mod gate;
 mod handle;
 mod headers;
+mod inspect;
 mod json;
 mod log;
 mod producer;
@@ -27,6 +28,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
     log::register(m)?;
     admin::register(m)?;
+    inspect::register(m)?;
     handle::register(m)?;
     producer::register(m)?;
     headers::register(m)?;

@@ -34,6 +34,8 @@ pub struct Header {
     pub base_offset: u64,
     /// Size of the whole batch, header included.
     pub size_bytes: usize,
+    /// Epoch of the partition's leader when it was written; no checksum covers it.
+    pub leader_epoch: i32,
     /// Checksum as written.
     pub checksum: u32,
     /// The attribute bits.
@@ -92,6 +94,7 @@ impl Header {
         Ok(Self {
             base_offset,
             size_bytes: length + 12,
+            leader_epoch: i32::from_be_bytes(field(bytes, 12)),
             checksum: u32::from_be_bytes(field(bytes, 17)),
             attributes,
             last_offset_delta,

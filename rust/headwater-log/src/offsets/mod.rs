@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use self::schema::{Key, STRING_MAX};
 use crate::{Clock, Error, Isolation, Partition, Result};
 
-mod schema;
+pub(crate) mod schema;
 
 /// The topic that commits are in.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";
