@@ -17,12 +17,15 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 
+use self::following::open_beside;
 use crate::catalog::{self, find_foreign, is_leftover, read_topics};
 use crate::growth::Growth;
 use crate::offsets::{OFFSETS_TOPIC, OffsetStore};
 use crate::partition::Setting;
 use crate::storage::{Lock, Storage};
 use crate::{Clock, Durability, Error, Partition, Result, SystemClock, Topic, TopicConfig};
+
+mod following;
 
 const LOCK: &str = ".lock";
 /// When the commits before are forgotten: reading so many takes some tenths of a second.
@@ -36,7 +39,7 @@ pub enum Mode {
     /// Everything; one process at a time.
     #[default]
     ReadWrite,
-    /// Read what was there when it was opened; changes nothing, not even a torn tail.
+    /// Read what is durable, beside a process that writes; changes nothing, not even a torn tail.
     Read,
 }
 
@@ -70,6 +73,8 @@ struct Inner {
     topics: RwLock<BTreeMap<String, Arc<Topic>>>,
     /// Held while topics are made, changed or deleted.
     changes: Mutex<()>,
+    /// The list of topics that a log that is only read has last seen.
+    followed: Mutex<following::Listed>,
     offsets: OffsetStore,
     warnings: Vec<String>,
     growth: Arc<Growth>,
@@ -103,9 +108,11 @@ impl Broker {
                 Err(holder) => return Err(Error::Locked { path: root, holder }),
             }
         }
+        let fingerprint = catalog::fingerprint(&*storage);
         let described = read_topics(&*storage)?;
         let mut warnings = Vec::new();
         let known = described.clone().unwrap_or_default();
+        let followed = following::Listed::new(fingerprint, &known);
         let adopted = find_foreign(&*storage, &known, is_writable, &mut warnings)?;
         if described.is_none() && adopted.is_empty() && !is_writable {
             return Err(Error::Invalid {
@@ -131,6 +138,7 @@ impl Broker {
             options,
             topics: RwLock::new(topics),
             changes: Mutex::new(()),
+            followed: Mutex::new(followed),
             offsets,
             warnings,
             growth,
@@ -443,7 +451,11 @@ fn open_partitions(
 ) -> Result<Vec<Arc<Partition>>> {
     let mut opened = Vec::new();
     for number in numbers {
-        let (partition, found) = Partition::open(name, number, setting)?;
+        let (partition, found) = if setting.is_writable {
+            Partition::open(name, number, setting)?
+        } else {
+            open_beside(name, number, setting)?
+        };
         warnings.extend(found);
         opened.push(Arc::new(partition));
     }

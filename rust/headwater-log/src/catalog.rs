@@ -46,6 +46,11 @@ pub(crate) fn read_topics(storage: &dyn Storage) -> Result<Option<Vec<Described>
     topics.as_object().map(|topics| topics.iter().map(topic).collect()).transpose()
 }
 
+/// Tells one list of topics from another; None without one.
+pub(crate) fn fingerprint(storage: &dyn Storage) -> Option<u32> {
+    storage.open(TOPICS, false).and_then(|file| read_all(&*file)).ok().map(|bytes| crc32c::crc32c(&bytes))
+}
+
 /// Whether a folder was made by headwater (an interrupted creation or deletion), or holds no segment at all.
 pub(crate) fn is_leftover(storage: &dyn Storage, folder: &str) -> bool {
     let Ok(names) = storage.list(folder) else { return false };

@@ -50,8 +50,13 @@ impl Mark {
 
     /// The offset that a partition's file says was durable, and the log's identity; None if it says nothing.
     pub(crate) fn read(storage: &dyn Storage, folder: &str) -> Option<(u64, u32)> {
+        Self::look(storage, folder).map(|(_, said)| said)
+    }
+
+    /// How often a partition's file was written, and what it says then.
+    pub(crate) fn look(storage: &dyn Storage, folder: &str) -> Option<Slot> {
         let file = storage.open(&format!("{folder}/{NAME}"), false).ok()?;
-        newest(&*file).map(|(_, said)| said)
+        newest(&*file)
     }
 
     /// Writes down that everything below `durable` has been synced.
@@ -77,7 +82,7 @@ fn encode(sequence: u64, (durable, identity): (u64, u32)) -> [u8; SLOT_BYTES] {
 }
 
 /// Sequence, durable offset and identity.
-type Slot = (u64, (u64, u32));
+pub(crate) type Slot = (u64, (u64, u32));
 
 /// Sequence of the newer slot that is whole, and what it says.
 fn newest(file: &dyn File) -> Option<Slot> {

@@ -83,7 +83,19 @@ impl Segment {
         let file = storage.open(&path, true).map_err(Error::io("create a segment", storage.describe(&path)))?;
         file.truncate(0).map_err(Error::io("create a segment", storage.describe(&path)))?;
         storage.sync_folder(folder).map_err(Error::io("sync a folder", storage.describe(folder)))?;
-        Ok(Arc::new(Self {
+        Ok(Arc::new(Self::empty(base_offset, stem, file)))
+    }
+
+    /// A file that another process writes; nothing of it is believed yet.
+    pub(crate) fn open(storage: &dyn Storage, folder: &str, base_offset: u64) -> Result<Arc<Self>> {
+        let stem = stem(folder, base_offset);
+        let path = format!("{stem}.log");
+        let file = storage.open(&path, false).map_err(Error::io("open a segment", storage.describe(&path)))?;
+        Ok(Arc::new(Self::empty(base_offset, stem, file)))
+    }
+
+    fn empty(base_offset: u64, stem: String, file: Arc<dyn File>) -> Self {
+        Self {
             base_offset,
             stem,
             file,
@@ -92,7 +104,7 @@ impl Segment {
             max_timestamp: AtomicI64::new(i64::MIN),
             indexes: RwLock::default(),
             damage: RwLock::default(),
-        }))
+        }
     }
 
     pub(crate) fn path(&self) -> String {

@@ -8,7 +8,8 @@
 //! 2. A batch is visible in full or not at all: a segment's `size` is raised after the write.
 //! 3. After a failed sync nothing more is acknowledged (the partition is poisoned): what the disk holds is unknown.
 //!
-//! *Layout*: `appending`, `syncing` (group commit, close), `reading`, `retention`, `describing`.
+//! *Layout*: `appending`, `syncing` (group commit, close), `reading`, `retention`, `describing`,
+//! `following` (only reading, beside the process that writes).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -18,7 +19,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::checkpoint::Checkpoint;
 use crate::growth::Growth;
-use crate::mark::Mark;
+use crate::mark::{Mark, Slot};
 use crate::recovery::{Recovered, recover};
 use crate::segment::Segment;
 use crate::storage::Storage;
@@ -28,11 +29,13 @@ use crate::{Clock, Error, Result};
 
 mod appending;
 mod describing;
+mod following;
 mod reading;
 mod retention;
 mod syncing;
 
 pub use describing::{PartitionDescription, SegmentDescription};
+pub(crate) use following::Followed;
 
 /// What a reader wants to see of transactions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,6 +109,8 @@ pub struct Partition {
     /// Up to where the log is durable, for whoever recovers it; None if it is only read.
     mark: Option<Mark>,
     growth: Arc<Growth>,
+    /// The mark that a log that is only read has last followed.
+    followed: Mutex<Option<Slot>>,
     /// Offsets that recovery found in no file.
     missing: Vec<(u64, u64)>,
     /// Whether offsets may be missing between batches.
@@ -191,6 +196,7 @@ impl Partition {
             transactions: RwLock::new(transactions),
             mark,
             growth,
+            followed: Mutex::default(),
             missing,
             has_gaps,
             is_closed: AtomicBool::new(false),

@@ -72,7 +72,7 @@ impl Partition {
     }
 
     /// Takes segments that lie below an offset out of the log.
-    fn take_below(&self, offset: u64) -> Vec<Arc<Segment>> {
+    pub(super) fn take_below(&self, offset: u64) -> Vec<Arc<Segment>> {
         let mut segments = self.segments.write();
         let keeps_from = segments.windows(2).take_while(|pair| pair[1].base_offset <= offset).count();
         segments.drain(..keeps_from).collect()
