@@ -62,6 +62,9 @@ if TYPE_CHECKING:
         CorruptLogError as CorruptLogError,
     )
     from headwater.errors import (
+        FencedInstanceIdError as FencedInstanceIdError,
+    )
+    from headwater.errors import (
         HeadwaterError as HeadwaterError,
     )
     from headwater.errors import (
@@ -90,6 +93,9 @@ if TYPE_CHECKING:
     )
     from headwater.errors import (
         TopologyError as TopologyError,
+    )
+    from headwater.errors import (
+        UnknownGroupError as UnknownGroupError,
     )
     from headwater.errors import (
         UnknownTopicError as UnknownTopicError,
@@ -159,6 +165,7 @@ _EXPORTS = {
     "ClosedError": "headwater.errors",
     "Consumer": "headwater.log",
     "CorruptLogError": "headwater.errors",
+    "FencedInstanceIdError": "headwater.errors",
     "GlobalTable": "headwater.dsl",
     "GroupedStream": "headwater.dsl",
     "GroupedTable": "headwater.dsl",
@@ -188,6 +195,7 @@ _EXPORTS = {
     "TopologyChangedError": "headwater.errors",
     "TopologyError": "headwater.errors",
     "TumblingWindow": "headwater.dsl",
+    "UnknownGroupError": "headwater.errors",
     "UnknownTopicError": "headwater.errors",
     "UnlimitedWindow": "headwater.dsl",
     "Windowed": "headwater.records",
@@ -209,6 +217,7 @@ __all__ = [
     "ClosedError",
     "Consumer",
     "CorruptLogError",
+    "FencedInstanceIdError",
     "GlobalTable",
     "GroupedStream",
     "GroupedTable",
@@ -238,6 +247,7 @@ __all__ = [
     "TopologyChangedError",
     "TopologyError",
     "TumblingWindow",
+    "UnknownGroupError",
     "UnknownTopicError",
     "UnlimitedWindow",
     "Windowed",

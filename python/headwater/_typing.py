@@ -9,6 +9,7 @@ Acks = Literal["all", 0, 1]
 Compression = Literal["none", "gzip", "snappy", "lz4", "zstd"]
 AutoOffsetReset = Literal["earliest", "latest", "none"]
 IsolationLevel = Literal["read_uncommitted", "read_committed"]
+PartitionAssignmentStrategy = Literal["range", "cooperative-sticky"]
 Mode = Literal["rw", "r"]
 
 # "raise", "skip", "topic:NAME", or a callable that gets (error, raw record) and returns a replacement or None to skip.

@@ -70,6 +70,12 @@ class UnknownTopicError(HeadwaterError, LookupError):
     code = "unknown_topic"
 
 
+class UnknownGroupError(HeadwaterError, LookupError):
+    """A group has neither members nor committed offsets. Fix the name."""
+
+    code = "unknown_group"
+
+
 class OffsetOutOfRangeError(HeadwaterError, LookupError):
     """An offset is not in the log (any more), or a group has none and must not guess. Seek or set a reset policy."""
 
@@ -98,6 +104,12 @@ class LockedError(ClosedError):
     """Another process holds the directory for writing. Stop it, or open with ``mode="r"``."""
 
     code = "locked"
+
+
+class FencedInstanceIdError(ClosedError):
+    """A newer consumer has taken over this one's ``group_instance_id``. Close this one; give each an id of its own."""
+
+    code = "fenced_instance_id"
 
 
 class InternalError(HeadwaterError):

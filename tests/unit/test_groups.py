@@ -23,12 +23,12 @@ def dirty(groups: GroupCoordinator, member: Member, number: int) -> bool:
 
 
 def test_range_assignment_is_kafkas() -> None:
-    owners = assign_range({"a": ["t", "u"], "b": ["t", "u"], "c": ["t"]}, {"t": 4, "u": 3})
+    owners = assign_range({"a": ["t", "u"], "b": ["t", "u"], "c": ["t"]}, {"t": 4, "u": 3}, {})
     by_member: dict[str, list[str]] = {}
     for (topic, partition), member in sorted(owners.items()):
         by_member.setdefault(member, []).append(f"{topic}{partition}")
     assert by_member == {"a": ["t0", "t1", "u0", "u1"], "b": ["t2", "u2"], "c": ["t3"]}
-    assert assign_range({"a": ["t"], "b": ["t"]}, {"t": 1}) == {TopicPartition("t", 0): "a"}
+    assert assign_range({"a": ["t"], "b": ["t"]}, {"t": 1}, {}) == {TopicPartition("t", 0): "a"}
 
 
 def test_clean_partitions_move_at_once() -> None:

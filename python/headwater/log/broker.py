@@ -6,11 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-import msgspec
-
-from headwater._typing import Acks, AutoOffsetReset, Compression, IsolationLevel, OnError
-from headwater.errors import ClosedError, InvalidArgumentError, UnknownTopicError
+from headwater._typing import (
+    Acks,
+    AutoOffsetReset,
+    Compression,
+    IsolationLevel,
+    OnError,
+    PartitionAssignmentStrategy,
+)
+from headwater.errors import ClosedError, InvalidArgumentError, UnknownGroupError, UnknownTopicError
 from headwater.log.consumer import Consumer
+from headwater.log.descriptions import PartitionDescription, TopicDescription
+from headwater.log.groups import GroupDescription, OffsetReset, ResetTarget, plan_reset
 from headwater.records import TopicPartition
 from headwater.serdes import Serde, resolve
 from headwater.time import Duration, Timestamp, parse_duration_ms, to_timestamp_ms
@@ -26,24 +33,6 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 _COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
-
-
-class TopicDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """A topic as it is.
-
-    Attributes:
-        name: The topic's name.
-        partitions: Partition count.
-        key: The serde its keys remember, or None.
-        value: The serde its values remember, or None.
-        config: Its settings by Kafka's names.
-    """
-
-    name: str
-    partitions: int
-    key: Serde[Any] | None
-    value: Serde[Any] | None
-    config: dict[str, str]
 
 
 class Broker:
@@ -130,6 +119,82 @@ class Broker:
             UnknownTopicError: There is no such topic.
         """
         self._writable().delete_topic(name)
+
+    def add_partitions(self, topic: str, total: int) -> TopicDescription:
+        """Give a topic more partitions.
+
+        Producers and consumers that are open take them up by themselves. Records stay where they are, so the records of a
+        key may lie in two partitions afterwards; an application that keeps state by key wants a new topic instead.
+
+        Args:
+            topic: Name of the topic.
+            total: How many partitions it has afterwards.
+
+        Returns:
+            The topic as it is then.
+
+        Raises:
+            UnknownTopicError: There is no such topic.
+            InvalidArgumentError: It has as many already, or more.
+        """
+        shared = self._writable()
+        if not isinstance(total, int) or isinstance(total, bool) or not 1 <= total <= 10_000:
+            raise InvalidArgumentError(
+                f"expected 1 to 10000 partitions, got {total!r} - at topic {topic!r}", topic=topic
+            )
+        shared.add_partitions(topic, total)
+        return self.topic(topic)
+
+    def alter_config(
+        self,
+        topic: str,
+        config: Mapping[str, str | None] | None = None,
+        *,
+        retention: Duration | None = None,
+        cleanup: Literal["delete", "compact"] | None = None,
+        durability: str | None = None,
+    ) -> TopicDescription:
+        """Change some settings of a topic, at once; all others stay as they are.
+
+        Args:
+            topic: Name of the topic.
+            config: Settings by Kafka's names, e.g. ``{"retention.bytes": "1000000"}``; None takes a setting back to its
+                default.
+            retention: How long records are kept at least.
+            cleanup: ``"delete"`` or ``"compact"``.
+            durability: What an acknowledgement waits for on this topic.
+
+        Returns:
+            The topic as it is then.
+
+        Raises:
+            UnknownTopicError: There is no such topic.
+            InvalidArgumentError: A setting that does not exist, or a wrong value.
+        """
+        from headwater.log.opening import check_durability, retention_settings
+
+        shared = self._writable()
+        if cleanup not in (None, "delete", "compact"):
+            raise InvalidArgumentError(f'expected "delete" or "compact", got {cleanup!r} - at topic {topic!r}')
+        changes = {str(name): None if text is None else str(text) for name, text in (config or {}).items()}
+        changes |= retention_settings(retention)
+        if cleanup is not None:
+            changes["cleanup.policy"] = cleanup
+        if durability is not None:
+            changes["headwater.durability"] = check_durability(durability)
+        shared.alter_config(topic, changes)
+        return self.topic(topic)
+
+    def describe_partitions(self, topic: str) -> list[PartitionDescription]:
+        """Describe a topic's partitions: where they begin and end, how large they are, and in which files they lie.
+
+        Args:
+            topic: Name of the topic.
+
+        Raises:
+            UnknownTopicError: There is no such topic.
+        """
+        return self._shared.describe_partitions(topic)
 
     def topics(self) -> list[str]:
         """Names of the topics, in order, without the broker's own (``__consumer_offsets``)."""
@@ -267,6 +332,9 @@ class Broker:
         timeout: Duration | None = ...,
         fetch_size: int = ...,
         max_poll_interval: Duration = ...,
+        partition_assignment_strategy: PartitionAssignmentStrategy = ...,
+        group_instance_id: str | None = ...,
+        session_timeout: Duration = ...,
     ) -> Consumer[K, V]: ...
     @overload
     def consumer(
@@ -284,6 +352,9 @@ class Broker:
         timeout: Duration | None = ...,
         fetch_size: int = ...,
         max_poll_interval: Duration = ...,
+        partition_assignment_strategy: PartitionAssignmentStrategy = ...,
+        group_instance_id: str | None = ...,
+        session_timeout: Duration = ...,
     ) -> Consumer[Any, V]: ...
     @overload
     def consumer(
@@ -301,6 +372,9 @@ class Broker:
         timeout: Duration | None = ...,
         fetch_size: int = ...,
         max_poll_interval: Duration = ...,
+        partition_assignment_strategy: PartitionAssignmentStrategy = ...,
+        group_instance_id: str | None = ...,
+        session_timeout: Duration = ...,
     ) -> Consumer[Any, Any]: ...
     def consumer(
         self,
@@ -317,6 +391,9 @@ class Broker:
         timeout: Duration | None = None,
         fetch_size: int = 1_048_576,
         max_poll_interval: Duration = "5m",
+        partition_assignment_strategy: PartitionAssignmentStrategy = "range",
+        group_instance_id: str | None = None,
+        session_timeout: Duration = "45s",
     ) -> Consumer[Any, Any]:
         """Make a consumer.
 
@@ -336,13 +413,18 @@ class Broker:
             timeout: Iteration ends after so long without a record; default never.
             fetch_size: Bytes to read from a partition at a time.
             max_poll_interval: A group takes a member for dead that has not asked for records for so long.
+            partition_assignment_strategy: How the group shares its partitions, the same for all members: ``"range"``, or
+                ``"cooperative-sticky"``, which moves as few as it can.
+            group_instance_id: Makes this a static member: when it closes, its partitions wait for the consumer that comes
+                back with the same id, for `session_timeout`. A second one with the id takes over, and fences the first.
+            session_timeout: How long a static member may be away.
 
         Returns:
             A `Consumer`; close it or use ``with``.
 
         Raises:
             UnknownTopicError: A topic does not exist.
-            InvalidArgumentError: A wrong setting.
+            InvalidArgumentError: A wrong setting, or the group's members use another strategy.
         """
         shared = self._shared
         listed = [topics] if isinstance(topics, (str, Topic)) else list(topics)
@@ -365,6 +447,9 @@ class Broker:
             timeout=timeout,
             fetch_size=fetch_size,
             max_poll_interval=max_poll_interval,
+            partition_assignment_strategy=partition_assignment_strategy,
+            group_instance_id=group_instance_id,
+            session_timeout=session_timeout,
         )
         made._owner = self
         return made
@@ -393,8 +478,27 @@ class Broker:
     # --- groups -------------------------------------------------------------------------------------------------------
 
     def groups(self) -> list[str]:
-        """Names of the groups that have committed offsets."""
-        return sorted(self._shared.core.groups())
+        """Names of the groups that have members or committed offsets, in order."""
+        return sorted({*self._shared.core.groups(), *self._shared.groups.groups()})
+
+    def describe_group(self, group: str) -> GroupDescription:
+        """Describe a group: who is in it and owns what, and how far it has read.
+
+        Args:
+            group: Name of the group.
+
+        Raises:
+            UnknownGroupError: It has neither members nor committed offsets.
+        """
+        state, strategy, members = self._shared.groups.describe(group)
+        committed = self.committed(group)
+        if not members and not committed:
+            raise UnknownGroupError(
+                f"expected a group with members or committed offsets, got {group!r}; broker.groups() has their names"
+            )
+        return GroupDescription(
+            name=group, state=state, strategy=strategy, members=members, committed=committed, lag=self.lag(group)
+        )
 
     def committed(self, group: str) -> dict[TopicPartition, int]:
         """A group's committed offsets: by partition, the next offset to read.
@@ -402,7 +506,7 @@ class Broker:
         Args:
             group: Name of the group.
         """
-        return {TopicPartition(t, p): offset for t, p, offset, _ in self._shared.core.fetch_offsets(group)}
+        return {TopicPartition(t, p): offset for t, p, offset, _ in sorted(self._shared.core.fetch_offsets(group))}
 
     def lag(self, group: str) -> dict[TopicPartition, int]:
         """By partition, how many offsets lie between a group's committed offset and the end.
@@ -411,12 +515,55 @@ class Broker:
             group: Name of the group.
         """
         core, found = self._shared.core, {}
-        for place, offset in sorted(self.committed(group).items()):
+        for place, offset in self.committed(group).items():
             try:
                 found[place] = max(0, core.watermarks(*place)[2] - offset)
             except UnknownTopicError:  # deleted since
                 continue
         return found
+
+    def reset_offsets(
+        self,
+        group: str,
+        *,
+        to: ResetTarget | None = None,
+        shift_by: int | None = None,
+        topics: Iterable[str] | None = None,
+        partitions: Iterable[tuple[str, int]] | None = None,
+        dry_run: bool = False,
+    ) -> dict[TopicPartition, OffsetReset]:
+        """Move a group without members to other offsets, durable when it returns.
+
+        Without `topics` and `partitions`, every partition that the group has committed is moved. An offset outside the
+        log becomes its nearer end.
+
+        Args:
+            group: Name of the group; it may be new if `topics` or `partitions` say what to set.
+            to: ``"earliest"``; ``"latest"``; a time (milliseconds or an aware `datetime`), for the first record at or
+                after it, or the end if there is none; or offsets by ``(topic, partition)``, for these partitions alone.
+            shift_by: Instead of `to`: so many offsets forward, or back if negative, from what is committed.
+            topics: All partitions of these topics.
+            partitions: These partitions, as ``(topic, partition)``; together with those of `topics`.
+            dry_run: Say what would be done, and do nothing.
+
+        Returns:
+            The old and the new offset of each partition, in order.
+
+        Raises:
+            InvalidArgumentError: The group has members or is an application's, a partition to shift has no committed
+                offset, or the arguments do not go together.
+            UnknownGroupError: Nothing is committed, and neither `topics` nor `partitions` are given.
+            UnknownTopicError: A topic or partition that was named does not exist.
+        """
+        shared = self._shared if dry_run else self._writable()
+
+        def reset() -> dict[TopicPartition, OffsetReset]:
+            plan = plan_reset(shared.core, group, to=to, shift_by=shift_by, topics=topics, partitions=partitions)
+            if plan and not dry_run:
+                shared.core.commit_offsets(group, [(t, p, reset.new, "") for (t, p), reset in plan.items()])
+            return plan
+
+        return shared.groups.while_empty(group, reset)
 
     def delete_group(self, group: str) -> None:
         """Forget a group's committed offsets.
@@ -428,9 +575,7 @@ class Broker:
             InvalidArgumentError: The group has consumers.
         """
         shared = self._writable()
-        if shared.groups.members(group):
-            raise InvalidArgumentError(f"expected a group without consumers, got {group!r} with some; close them first")
-        shared.core.delete_group(group)
+        shared.groups.while_empty(group, lambda: shared.core.delete_group(group))
 
     # --- the rest -----------------------------------------------------------------------------------------------------
 

@@ -13,18 +13,19 @@ import logging
 import time
 from bisect import bisect_right
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from itertools import repeat
+from collections.abc import AsyncIterator, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import msgspec
 
-from headwater._typing import AutoOffsetReset, IsolationLevel, OnError
-from headwater.errors import ClosedError, InvalidArgumentError, OffsetOutOfRangeError, SerdeError
-from headwater.log.policies import located, parse_policy
+from headwater._typing import AutoOffsetReset, IsolationLevel, OnError, PartitionAssignmentStrategy
+from headwater.errors import ClosedError, InvalidArgumentError, OffsetOutOfRangeError
+from headwater.log.decoding import Decoder
+from headwater.log.groups import ASSIGNORS
+from headwater.log.position import Position
 from headwater.records import Record, TopicPartition
-from headwater.serdes import Serde, raw
+from headwater.serdes import Serde
 from headwater.time import Duration, Timestamp, parse_duration_ms, to_timestamp_ms
 from headwater.topics import Topic
 
@@ -59,30 +60,6 @@ class ConsumerStatistics(msgspec.Struct, frozen=True, kw_only=True):
     rebalances: int
 
 
-class _Position:
-    """A partition that this consumer reads.
-
-    `next` is the next offset to fetch, `done` the next offset to commit; between them lie the `records` that are
-    decoded and not handed out, and then the `error` that ended their batch, if one did.
-    """
-
-    __slots__ = ("committed", "done", "error", "grant", "next", "records", "records_end")
-
-    def __init__(self, offset: int, committed: int | None, grant: int) -> None:
-        self.grant = grant
-        self.next = offset
-        self.done = offset
-        self.committed = committed
-        self.records: list[Record[Any, Any]] = []
-        self.records_end = offset
-        self.error: SerdeError | None = None
-
-    def move(self, offset: int) -> None:
-        self.next = self.done = self.records_end = offset
-        self.records = []
-        self.error = None
-
-
 class Consumer(Generic[K, V]):
     """Reads topics; made by `Broker.consumer`, closed by ``with`` or `close`.
 
@@ -105,6 +82,9 @@ class Consumer(Generic[K, V]):
         timeout: Duration | None,
         fetch_size: int,
         max_poll_interval: Duration,
+        partition_assignment_strategy: PartitionAssignmentStrategy,
+        group_instance_id: str | None,
+        session_timeout: Duration,
     ) -> None:
         """Use `Broker.consumer`, which documents the arguments."""
         self._owner: Any = None  # the broker handle, which must not be collected before its consumer
@@ -116,6 +96,15 @@ class Consumer(Generic[K, V]):
             raise InvalidArgumentError("expected a group to commit to, got none - at auto_commit; give group=")
         if group is not None and (not isinstance(group, str) or not group):
             raise InvalidArgumentError(f"expected the name of a group, got {group!r} - at group")
+        _one_of("partition_assignment_strategy", partition_assignment_strategy, tuple(ASSIGNORS))
+        if group_instance_id is not None and group is None:
+            raise InvalidArgumentError(
+                "expected a group to be a member of, got none - at group_instance_id; give group="
+            )
+        if group_instance_id is not None and (not isinstance(group_instance_id, str) or not group_instance_id):
+            raise InvalidArgumentError(
+                f"expected the name of an instance, got {group_instance_id!r} - at group_instance_id"
+            )
         if fetch_size < 1:
             raise InvalidArgumentError(f"expected 1 byte or more, got {fetch_size} - at fetch_size")
         self._shared = shared
@@ -124,32 +113,35 @@ class Consumer(Generic[K, V]):
         self._group = group
         self._reset = auto_offset_reset
         self._is_read_committed = isolation_level == "read_committed"
-        self._policy = parse_policy(on_error, self._forward)
         self._is_auto_commit = auto_commit
         self._auto_commit_seconds = parse_duration_ms(auto_commit_interval, "auto_commit_interval") / 1000
         self._timeout = None if timeout is None else parse_duration_ms(timeout, "timeout") / 1000
         self._fetch_size = fetch_size
-        self._serdes: dict[str, tuple[Serde[Any], Serde[Any]]] = {
-            topic.name: self._choose_serdes(topic, key, value) for topic in topics
-        }
-        self._positions: dict[TopicPartition, _Position] = {}
+        self._decoder = Decoder(shared, topics, key=key, value=value, on_error=on_error)
+        self._positions: dict[TopicPartition, Position] = {}
         self._turn: deque[TopicPartition] = deque()
         self._paused: set[TopicPartition] = set()
-        self._forwarder: Any = None
         # The batch that iteration is handing out: its partition, its records, and the record handed out last.
         self._active: TopicPartition | None = None
         self._batch: list[Record[K, V]] = []
         self._current: Record[K, V] | None = None
         self._epoch = 0
-        self._records = self._batches = self._skipped = self._commits = self._rebalances = 0
+        self._records = self._batches = self._commits = self._rebalances = 0
         self._next_auto_commit = time.monotonic() + self._auto_commit_seconds
+        self._topics_epoch = self._core.epoch()
         counts = {name: shared.partitions_of(name) for name in self._topics}
         if group is None:
             self._adopt({TopicPartition(name, p): 0 for name, count in counts.items() for p in range(count)})
         else:
             shared.check_writable()
-            interval = parse_duration_ms(max_poll_interval, "max_poll_interval") / 1000
-            self._member = shared.groups.join(group, self._topics, max_poll_interval=interval)
+            self._member = shared.groups.join(
+                group,
+                self._topics,
+                max_poll_interval=parse_duration_ms(max_poll_interval, "max_poll_interval") / 1000,
+                strategy=partition_assignment_strategy,
+                instance_id=group_instance_id,
+                session_timeout=parse_duration_ms(session_timeout, "session_timeout") / 1000,
+            )
             try:
                 self._adopt(shared.groups.heartbeat(self._member)[0])
             except BaseException:
@@ -258,9 +250,9 @@ class Consumer(Generic[K, V]):
             position = self._positions[place]
             if place in self._paused:
                 continue
-            if not position.records and position.error is None:
+            if position.is_drained():
                 self._fetch(place, position)
-            if not position.records and position.error is None:
+            if position.is_drained():
                 continue
             if self._member is not None and not self._shared.groups.mark_dirty(self._member, place, position.grant):
                 continue  # it has just gone to another member: the next look at the group drops it
@@ -275,84 +267,19 @@ class Consumer(Generic[K, V]):
             return batch
         return None
 
-    def _fetch(self, place: TopicPartition, position: _Position) -> None:
+    def _fetch(self, place: TopicPartition, position: Position) -> None:
         """Read and decode until a fetch brings records, an error, or the end."""
-        topic, partition = place
-        while not position.records and position.error is None:
+        while position.is_drained():
             try:
-                fetched = self._core.fetch(topic, partition, position.next, self._fetch_size, self._is_read_committed)
+                fetched = self._core.fetch(*place, position.next, self._fetch_size, self._is_read_committed)
             except OffsetOutOfRangeError:
                 position.move(self._reset_offset(place))
                 continue
             following, offsets, timestamps, keys, values, headers = fetched
             if following == position.next:
                 return
-            position.next = position.records_end = following
-            if offsets:
-                self._decode(place, position, offsets, timestamps, keys, values, headers)
-            if not position.records and position.error is None:
-                position.done = following  # control records, aborted ones, and those that were skipped
-
-    def _decode(
-        self,
-        place: TopicPartition,
-        position: _Position,
-        offsets: list[int],
-        timestamps: list[int],
-        keys: list[bytes | None],
-        values: list[bytes | None],
-        headers: list[Any] | None,
-    ) -> None:
-        key_serde, value_serde = self._serdes[place.topic]
-        try:
-            decoded_keys = key_serde.deserialize_many(keys)
-            decoded_values = value_serde.deserialize_many(values)
-        except Exception:  # a user's serde may raise anything: find the record, one by one
-            self._decode_each(
-                place, position, zip(offsets, timestamps, keys, values, headers or repeat(()), strict=False)
-            )
-            return
-        topic, partition = repeat(place.topic), repeat(place.partition)
-        rest = repeat(()) if headers is None else headers
-        position.records = list(map(Record, topic, partition, offsets, timestamps, decoded_keys, decoded_values, rest))
-
-    def _decode_each(self, place: TopicPartition, position: _Position, rows: Iterable[Any]) -> None:
-        """Decode record by record, applying the policy; under "raise" the records before the bad one come first."""
-        key_serde, value_serde = self._serdes[place.topic]
-        good: list[Record[Any, Any]] = []
-        for offset, timestamp, key, value, headers in rows:
-            part = "key"
-            found: Record[Any, Any] | None
-            try:
-                new_key = None if key is None else key_serde.deserialize(key)
-                part = "value"
-                new_value = None if value is None else value_serde.deserialize(value)
-                found = Record(*place, offset, timestamp, new_key, new_value, headers)
-            except Exception as cause:
-                as_bytes: Record[Any, Any] = Record(*place, offset, timestamp, key, value, headers)
-                error = located(cause, as_bytes, part)
-                if self._policy is None:
-                    position.error = error
-                    position.next = position.records_end = offset
-                    if not good:
-                        position.done = offset
-                    break
-                try:
-                    found = self._policy(error, as_bytes)
-                except BaseException:
-                    # Nothing of this batch was handed out: it is read again, and the policy asked again.
-                    position.next = position.records_end = position.done
-                    raise
-                if found is None:
-                    self._skipped += 1
-                    _LOGGER.warning("skipped a record: %s", error)
-            else:
-                good.append(found)
-                continue
-            if found is not None:
-                # A replacement stands where the record stood, whatever the function made of its place.
-                good.append(msgspec.structs.replace(found, topic=place.topic, partition=place.partition, offset=offset))
-        position.records = good
+            records, error = self._decoder.decode(place, offsets, timestamps, keys, values, headers)
+            position.fill(records, error, following)
 
     def _settle(self) -> None:
         """Account for the active batch: what was handed out is done, the rest goes back to its partition."""
@@ -462,7 +389,7 @@ class Consumer(Generic[K, V]):
         """The paused partitions."""
         return frozenset(self._paused)
 
-    def _settled(self, topic: str, partition: int, *, is_moving: bool = True) -> _Position:
+    def _settled(self, topic: str, partition: int, *, is_moving: bool = True) -> Position:
         """Find an assigned partition's position, exact at this moment; `is_moving` ends the batch being iterated."""
         self._check_open()
         position = self._positions.get(TopicPartition(topic, partition))
@@ -549,8 +476,7 @@ class Consumer(Generic[K, V]):
                 place: position.grant
                 for place, position in self._positions.items()
                 if (place != self._active or self._current is self._batch[-1])
-                and not position.records
-                and position.error is None
+                and position.is_drained()
                 and position.committed == done[place]
             },
         )
@@ -566,6 +492,7 @@ class Consumer(Generic[K, V]):
     def _follow_group(self) -> None:
         """Give back what the group asks for, and take what it gives."""
         if self._member is None:
+            self._follow_topics()
             return
         groups = self._shared.groups
         owned, revoking = groups.heartbeat(self._member)
@@ -577,6 +504,19 @@ class Consumer(Generic[K, V]):
         if owned != {place: position.grant for place, position in self._positions.items()}:
             self._rebalances += 1
             self._adopt(owned)
+
+    def _follow_topics(self) -> None:
+        """Without a group: take up partitions that were added since, from their first record."""
+        epoch = self._core.epoch()
+        if epoch == self._topics_epoch:
+            return
+        self._topics_epoch = epoch
+        for name in self._topics:
+            for partition in range(self._shared.partitions_of(name)):
+                place = TopicPartition(name, partition)
+                if place not in self._positions:
+                    self._positions[place] = Position(self._core.watermarks(*place)[0], None, 0)
+                    self._turn.append(place)
 
     def _adopt(self, owned: Mapping[TopicPartition, int]) -> None:
         """Make positions for the partitions gained and forget those of the partitions lost, or lost and gained again."""
@@ -594,7 +534,7 @@ class Consumer(Generic[K, V]):
                 start = self._reset_offset(place)
             else:
                 start = self._shared.groups.first_offset(self._member, place, self._reset_offset)
-            self._positions[place] = _Position(start, offset, owned[place])
+            self._positions[place] = Position(start, offset, owned[place])
         self._turn = deque(sorted(owned))
 
     def _committed_offsets(self) -> dict[TopicPartition, int]:
@@ -625,7 +565,7 @@ class Consumer(Generic[K, V]):
         return ConsumerStatistics(
             records=self._records + handed,
             batches=self._batches,
-            skipped=self._skipped,
+            skipped=self._decoder.skipped,
             commits=self._commits,
             rebalances=self._rebalances,
         )
@@ -654,10 +594,10 @@ class Consumer(Generic[K, V]):
     def _finish(self) -> None:
         self._is_closed = True
         self._epoch += 1
-        if self._member is not None and self._core.is_usable():
-            self._shared.groups.leave(self._member)
-        if self._forwarder is not None and self._shared.core.is_usable():
-            self._forwarder.close()
+        if self._core.is_usable():
+            if self._member is not None:
+                self._shared.groups.leave(self._member)
+            self._decoder.close()
         self._shared.unregister(self)
 
     def __enter__(self) -> Consumer[K, V]:
@@ -683,28 +623,6 @@ class Consumer(Generic[K, V]):
         if self._is_closed:
             raise ClosedError("expected an open consumer, got a closed one; make a new one with broker.consumer()")
         self._shared.check_usable()
-
-    def _choose_serdes(
-        self, topic: Topic[Any, Any], key: Serde[Any] | None, value: Serde[Any] | None
-    ) -> tuple[Serde[Any], Serde[Any]]:
-        """Explicit serdes win, then those of the `Topic` given, then those that the topic remembers, then bytes."""
-        remembered = self._shared.serdes_of(topic.name)
-        return (key or topic.key or remembered[0] or raw(), value or topic.value or remembered[1] or raw())
-
-    def _forward(self, name: str, record: Record[Any, Any], error: SerdeError) -> None:
-        """Send a record that does not decode to another topic, with the reason in its headers; durable on return."""
-        if self._forwarder is None:
-            self._shared.create_topic_if_missing(name, self._shared.partitions_of(record.topic))
-            self._forwarder = self._shared.producer()
-        reason = (
-            ("headwater.error", str(error).encode()),
-            ("headwater.topic", record.topic.encode()),
-            ("headwater.partition", str(record.partition).encode()),
-            ("headwater.offset", str(record.offset).encode()),
-        )
-        self._forwarder.send(
-            name, key=record.key, value=record.value, timestamp=record.timestamp, headers=(*record.headers, *reason)
-        ).result()
 
 
 def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:

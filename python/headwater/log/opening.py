@@ -21,6 +21,7 @@ from headwater import _core
 from headwater._typing import Mode
 from headwater.errors import ClosedError, InvalidArgumentError, UnknownTopicError
 from headwater.log.broker import Broker
+from headwater.log.descriptions import PartitionDescription
 from headwater.log.groups import GroupCoordinator
 from headwater.log.producer import Producer
 from headwater.serdes import Serde, serde_from_config, serde_to_config
@@ -86,6 +87,39 @@ class SharedLog:
                 self.core.topic(name)
             except UnknownTopicError:
                 self.create_topic(name, partitions, {})
+
+    def add_partitions(self, topic: str, total: int) -> None:
+        """Give a topic more partitions, and its groups the news.
+
+        Args:
+            topic: Name of the topic.
+            total: How many it has afterwards.
+        """
+        self.check_writable()
+        _core.add_partitions(self.core, topic, total)
+        self.groups.topic_changed(topic)
+
+    def alter_config(self, topic: str, changes: dict[str, str | None]) -> None:
+        """Change some settings of a topic.
+
+        Args:
+            topic: Name of the topic.
+            changes: By Kafka's names; None takes a setting out.
+        """
+        self.check_writable()
+        with _LOCK:
+            config = {**self.core.topic(topic)[1], **changes}
+            self.core.set_topic_config(topic, {name: text for name, text in config.items() if text is not None})
+            self._remembered.pop(topic, None)
+
+    def describe_partitions(self, topic: str) -> list[PartitionDescription]:
+        """Describe every partition of a topic.
+
+        Args:
+            topic: Name of the topic.
+        """
+        numbers = range(self.partitions_of(topic))
+        return [PartitionDescription.of(topic, p, _core.describe_partition(self.core, topic, p)) for p in numbers]
 
     def delete_topic(self, name: str) -> None:
         """Delete a topic and what is in it.

@@ -3,12 +3,13 @@
 //! ```text
 //! DIR/headwater.json   DIR/.lock   DIR/TOPIC-PARTITION/<20 digits>.log ...
 //! ```
-//! Making a topic creates its folders first and then names it in `headwater.json` (replaced atomically); deleting one goes
-//! the other way. A folder that the file does not name is one of two things: what an interrupted creation or deletion of ours
+//! Making a topic, or more partitions of one, creates the folders first and then names them in `headwater.json` (replaced
+//! atomically); deleting one goes the other way. A folder that the file does not name is one of two things: what an interrupted creation or deletion of ours
 //! left behind (it has our checkpoint), which is removed when the name is used again; or something else's, Kafka's say,
 //! which becomes a topic when the directory is opened.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 
+use self::following::open_beside;
 use crate::catalog::{self, find_foreign, is_leftover, read_topics};
 use crate::growth::Growth;
 use crate::offsets::{OFFSETS_TOPIC, OffsetStore};
@@ -23,6 +25,8 @@ use crate::partition::Setting;
 use crate::storage::{Lock, Storage};
 use crate::transactions::{Coordinator, TRANSACTIONS_TOPIC, TransactionDescription, TransactionalProducer};
 use crate::{Clock, Durability, Error, Partition, Result, SystemClock, Topic, TopicConfig};
+
+mod following;
 
 const LOCK: &str = ".lock";
 /// When the commits before are forgotten: reading so many takes some tenths of a second.
@@ -36,7 +40,7 @@ pub enum Mode {
     /// Everything; one process at a time.
     #[default]
     ReadWrite,
-    /// Read what was there when it was opened; changes nothing, not even a torn tail.
+    /// Read what is durable, beside a process that writes; changes nothing, not even a torn tail.
     Read,
 }
 
@@ -70,6 +74,8 @@ pub(crate) struct Inner {
     topics: RwLock<BTreeMap<String, Arc<Topic>>>,
     /// Held while topics are made, changed or deleted.
     changes: Mutex<()>,
+    /// The list of topics that a log that is only read has last seen.
+    followed: Mutex<following::Listed>,
     pub(crate) offsets: OffsetStore,
     pub(crate) transactions: Coordinator,
     warnings: Vec<String>,
@@ -104,9 +110,11 @@ impl Broker {
                 Err(holder) => return Err(Error::Locked { path: root, holder }),
             }
         }
+        let fingerprint = catalog::fingerprint(&*storage);
         let described = read_topics(&*storage)?;
         let mut warnings = Vec::new();
         let known = described.clone().unwrap_or_default();
+        let followed = following::Listed::new(fingerprint, &known);
         let adopted = find_foreign(&*storage, &known, is_writable, &mut warnings)?;
         if described.is_none() && adopted.is_empty() && !is_writable {
             return Err(Error::Invalid {
@@ -141,6 +149,7 @@ impl Broker {
             options,
             topics: RwLock::new(topics),
             changes: Mutex::new(()),
+            followed: Mutex::new(followed),
             offsets,
             transactions,
             warnings,
@@ -181,17 +190,29 @@ impl Broker {
         Ok(topic)
     }
 
-    /// Replaces a topic's settings. They hold for its partitions from the next open on, except those of other layers.
+    /// Gives a topic more partitions, up to `total`. Handles of the old ones keep working; keys may move to new ones.
+    ///
+    /// # Errors
+    /// `Invalid` for fewer than there are: records are never taken away like this.
+    pub fn add_partitions(&self, name: &str, total: u32) -> Result<Arc<Topic>> {
+        let inner = &self.inner;
+        inner.check_writable()?;
+        let _changing = inner.changes.lock();
+        let topic = self.topic(name)?;
+        inner.add_partitions(&topic, total)
+    }
+
+    /// Replaces a topic's settings; they hold at once.
     pub fn set_topic_config(&self, name: &str, config: TopicConfig) -> Result<()> {
         let inner = &self.inner;
         inner.check_writable()?;
         let _changing = inner.changes.lock();
         let old = self.topic(name)?;
-        let changed = Topic { name: name.to_owned(), config, partitions: old.partitions.clone() };
-        inner.topics.write().insert(name.to_owned(), Arc::new(changed));
-        inner.write_topics().inspect_err(|_| {
-            inner.topics.write().insert(name.to_owned(), old);
-        })
+        let partitions = old.partitions.clone();
+        inner.replace_topic(&old, Topic { name: name.to_owned(), config: config.clone(), partitions })?;
+        old.partitions.iter().try_for_each(|partition| partition.set_config(config.clone()))?;
+        ensure_threads(inner);
+        Ok(())
     }
 
     /// Deletes a topic and everything in it; its handles are closed.
@@ -365,20 +386,7 @@ impl Inner {
         if self.topics.read().contains_key(name) {
             return refused(format!("expected a new topic, got '{name}', which exists; delete it or use another name"));
         }
-        for number in 0..partitions {
-            let folder = format!("{name}-{number}");
-            if self.storage.list(&folder).is_ok() {
-                let path = self.storage.describe(&folder);
-                if !is_leftover(&*self.storage, &folder) {
-                    return refused(format!(
-                        "expected no folder of a new topic '{name}', got one that headwater did not make - at {path}; open \
-                         the directory again to read it as a topic, or move it away"
-                    ));
-                }
-                self.storage.remove_folder(&folder).map_err(Error::io("remove a folder", path))?;
-            }
-            Partition::create(&*self.storage, &folder)?;
-        }
+        self.create_folders(name, 0..partitions)?;
         let mut warnings = Vec::new();
         let topic =
             Arc::new(open_topic(&self.storage, &self.options, &self.growth, name, partitions, config, &mut warnings)?);
@@ -387,6 +395,56 @@ impl Inner {
             self.topics.write().remove(name);
         })?;
         Ok(topic)
+    }
+
+    fn add_partitions(&self, topic: &Topic, total: u32) -> Result<Arc<Topic>> {
+        let (name, count) = (&topic.name, u32::try_from(topic.partitions.len()).unwrap_or(u32::MAX));
+        if total <= count {
+            return Err(Error::Invalid {
+                message: format!(
+                    "expected more than {count} partitions, got {total} - at topic '{name}', which has {count}; a topic \
+                     never loses any: make a new one and copy the records"
+                ),
+            });
+        }
+        self.create_folders(name, count..total)?;
+        let (mut partitions, config) = (topic.partitions.clone(), topic.config.clone());
+        let setting = setting(&self.storage, &self.options, &self.growth, &config);
+        partitions.extend(open_partitions(name, count..total, &setting, &mut Vec::new())?);
+        self.replace_topic(topic, Topic { name: name.clone(), config, partitions })
+    }
+
+    /// Makes the folders of new partitions, in place of what an interrupted creation left.
+    fn create_folders(&self, name: &str, numbers: Range<u32>) -> Result<()> {
+        for number in numbers {
+            let folder = format!("{name}-{number}");
+            if self.storage.list(&folder).is_ok() {
+                let path = self.storage.describe(&folder);
+                if !is_leftover(&*self.storage, &folder) {
+                    return Err(Error::Invalid {
+                        message: format!(
+                            "expected no folder of a new partition of topic '{name}', got one that headwater did not make - \
+                             at {path}; open the directory again to read it as a topic, or move it away"
+                        ),
+                    });
+                }
+                self.storage.remove_folder(&folder).map_err(Error::io("remove a folder", path))?;
+            }
+            Partition::create(&*self.storage, &folder)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a topic in the place of what it was, here and on disk, or nowhere.
+    fn replace_topic(&self, old: &Topic, new: Topic) -> Result<Arc<Topic>> {
+        let (name, new) = (old.name.clone(), Arc::new(new));
+        let was = self.topics.write().insert(name.clone(), Arc::clone(&new));
+        self.write_topics().inspect_err(|_| {
+            if let Some(was) = was {
+                self.topics.write().insert(name, was);
+            }
+        })?;
+        Ok(new)
     }
 
     fn apply_retention(&self) -> Result<()> {
@@ -421,21 +479,39 @@ fn open_topic(
     config: TopicConfig,
     warnings: &mut Vec<String>,
 ) -> Result<Topic> {
-    let setting = Setting {
+    let setting = setting(storage, options, growth, &config);
+    let opened = open_partitions(name, 0..partitions, &setting, warnings)?;
+    Ok(Topic { name: name.to_owned(), config, partitions: opened })
+}
+
+fn setting(storage: &Arc<dyn Storage>, options: &Options, growth: &Arc<Growth>, config: &TopicConfig) -> Setting {
+    Setting {
         storage: Arc::clone(storage),
         clock: Arc::clone(&options.clock),
-        durability: config.durability().unwrap_or(options.durability),
+        durability: options.durability,
         config: config.clone(),
         is_writable: options.mode == Mode::ReadWrite,
         growth: Arc::clone(growth),
-    };
+    }
+}
+
+fn open_partitions(
+    name: &str,
+    numbers: Range<u32>,
+    setting: &Setting,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Arc<Partition>>> {
     let mut opened = Vec::new();
-    for number in 0..partitions {
-        let (partition, found) = Partition::open(name, number, &setting)?;
+    for number in numbers {
+        let (partition, found) = if setting.is_writable {
+            Partition::open(name, number, setting)?
+        } else {
+            open_beside(name, number, setting)?
+        };
         warnings.extend(found);
         opened.push(Arc::new(partition));
     }
-    Ok(Topic { name: name.to_owned(), config, partitions: opened })
+    Ok(opened)
 }
 
 /// Starts the threads that the topics' settings ask for, once each.

@@ -9,7 +9,7 @@ use crate::sealed::{self, Broken};
 use crate::storage::{Storage, read_all, replace};
 use crate::{Error, Result, TopicConfig};
 
-const TOPICS: &str = "headwater.json";
+pub(crate) const TOPICS: &str = "headwater.json";
 /// What this version writes and understands.
 const FORMAT: u64 = 1;
 
@@ -41,9 +41,14 @@ pub(crate) fn read_topics(storage: &dyn Storage) -> Result<Option<Vec<Described>
         let settings = value.get("config").and_then(Value::as_object).ok_or_else(broken)?;
         let text = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
         let settings = settings.iter().map(text).collect::<Option<_>>().ok_or_else(broken)?;
-        Ok((name.clone(), partitions.filter(|count| *count > 0).ok_or_else(broken)?, TopicConfig::new(settings)?))
+        Ok((name.clone(), partitions.filter(|count| *count > 0).ok_or_else(broken)?, TopicConfig::stored(settings)))
     };
     topics.as_object().map(|topics| topics.iter().map(topic).collect()).transpose()
+}
+
+/// Tells one list of topics from another; None without one.
+pub(crate) fn fingerprint(storage: &dyn Storage) -> Option<u32> {
+    storage.open(TOPICS, false).and_then(|file| read_all(&*file)).ok().map(|bytes| crc32c::crc32c(&bytes))
 }
 
 /// Whether a folder was made by headwater (an interrupted creation or deletion), or holds no segment at all.
@@ -52,7 +57,7 @@ pub(crate) fn is_leftover(storage: &dyn Storage, folder: &str) -> bool {
     names.iter().any(|name| name == crate::checkpoint::NAME) || !names.iter().any(|name| is_segment(name))
 }
 
-fn is_segment(name: &str) -> bool {
+pub(crate) fn is_segment(name: &str) -> bool {
     name.strip_suffix(".log").is_some_and(|stem| stem.len() == 20 && stem.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
@@ -96,7 +101,7 @@ pub(crate) fn find_foreign(
             OFFSETS_TOPIC => BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]),
             _ => BTreeMap::new(),
         };
-        adopted.push((topic, count, TopicConfig::new(settings)?));
+        adopted.push((topic, count, TopicConfig::stored(settings)));
     }
     Ok(adopted)
 }

@@ -26,6 +26,12 @@ impl OffsetIndex {
         above.checked_sub(1).map(|index| self.entries[index])
     }
 
+    /// Last offset of a batch and its position, in order.
+    #[must_use]
+    pub fn entries(&self) -> &[(u32, u32)] {
+        &self.entries
+    }
+
     /// The file's bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -66,6 +72,12 @@ impl TimeIndex {
     pub fn lookup(&self, timestamp: i64) -> u32 {
         let above = self.entries.partition_point(|(entry, _)| *entry < timestamp);
         above.checked_sub(1).map_or(0, |index| self.entries[index].1)
+    }
+
+    /// Timestamps and the offsets up to which they are the largest, in order.
+    #[must_use]
+    pub fn entries(&self) -> &[(i64, u32)] {
+        &self.entries
     }
 
     /// The largest timestamp, once the segment is sealed.

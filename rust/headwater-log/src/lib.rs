@@ -29,6 +29,7 @@ mod broker;
 mod catalog;
 mod checkpoint;
 mod cleaner;
+pub mod dump;
 mod error;
 mod growth;
 mod index;
@@ -38,21 +39,25 @@ mod offsets;
 mod partition;
 mod producers;
 mod recovery;
+mod scan;
 mod sealed;
 mod segment;
+mod settings;
 pub mod storage;
 mod swap;
 mod topic;
 mod transactions;
+mod verify;
 
 pub use broker::{Broker, Mode, Options};
 pub use cleaner::Compaction;
 pub use error::{Error, Kind, Result};
 pub use index::{OffsetIndex, TimeIndex};
 pub use offsets::{CommittedOffset, OFFSETS_TOPIC, OffsetStore};
-pub use partition::{Appended, Fetched, Isolation, Partition};
+pub use partition::{Appended, Fetched, Isolation, Partition, PartitionDescription, SegmentDescription};
 pub use topic::{Durability, Topic, TopicConfig};
 pub use transactions::{TRANSACTIONS_TOPIC, TransactionDescription, TransactionalProducer};
+pub use verify::{Finding, Report, Severity, Totals, verify};
 
 /// Where the log gets the wall clock from: broker-assigned timestamps and commit timestamps.
 pub trait Clock: Send + Sync + std::fmt::Debug {

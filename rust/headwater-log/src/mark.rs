@@ -16,10 +16,10 @@ use parking_lot::Mutex;
 use crate::storage::{File, Storage};
 use crate::{Error, Result};
 
-const NAME: &str = "headwater.mark";
+pub(crate) const NAME: &str = "headwater.mark";
 const MAGIC: [u8; 8] = *b"HWMK\0\0\0\x01";
 const SLOT_BYTES: usize = 32;
-const SLOTS: [u64; 2] = [0, 512];
+pub(crate) const SLOTS: [u64; 2] = [0, 512];
 
 /// The file of a partition that is written. It is opened for each write: a sync costs a hundred times as much, and a
 /// process may hold a thousand files only.
@@ -31,10 +31,12 @@ pub(crate) struct Mark {
 }
 
 impl Mark {
-    /// Makes the file of a new partition.
+    /// Makes the file of a new partition; synced, so that a crash leaves a partition with a mark.
     pub(crate) fn create(storage: &dyn Storage, folder: &str) -> Result<()> {
         let path = format!("{folder}/{NAME}");
-        let written = storage.open(&path, true).and_then(|file| file.write_at(&encode(1, (0, 0)), SLOTS[1]));
+        let first = encode(1, (0, 0));
+        let written =
+            storage.open(&path, true).and_then(|file| file.write_at(&first, SLOTS[1]).and_then(|()| file.sync()));
         written.map_err(Error::io("write", storage.describe(&path)))
     }
 
@@ -48,8 +50,13 @@ impl Mark {
 
     /// The offset that a partition's file says was durable, and the log's identity; None if it says nothing.
     pub(crate) fn read(storage: &dyn Storage, folder: &str) -> Option<(u64, u32)> {
+        Self::look(storage, folder).map(|(_, said)| said)
+    }
+
+    /// How often a partition's file was written, and what it says then.
+    pub(crate) fn look(storage: &dyn Storage, folder: &str) -> Option<Slot> {
         let file = storage.open(&format!("{folder}/{NAME}"), false).ok()?;
-        newest(&*file).map(|(_, said)| said)
+        newest(&*file)
     }
 
     /// Writes down that everything below `durable` has been synced.
@@ -74,17 +81,22 @@ fn encode(sequence: u64, (durable, identity): (u64, u32)) -> [u8; SLOT_BYTES] {
     slot
 }
 
+/// Sequence, durable offset and identity.
+pub(crate) type Slot = (u64, (u64, u32));
+
 /// Sequence of the newer slot that is whole, and what it says.
-fn newest(file: &dyn File) -> Option<(u64, (u64, u32))> {
-    let slot = |position| {
-        let mut bytes = [0; SLOT_BYTES];
-        let read = file.read_at(&mut bytes, position).ok()?;
-        let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
-        let identity = u32::from_be_bytes(bytes[24..28].try_into().expect("four bytes"));
-        let (sequence, said) = (number(8), (number(16), identity));
-        (read == SLOT_BYTES && encode(sequence, said) == bytes).then_some((sequence, said))
-    };
-    SLOTS.into_iter().filter_map(slot).max()
+fn newest(file: &dyn File) -> Option<Slot> {
+    SLOTS.into_iter().filter_map(|position| slot(file, position)).max()
+}
+
+/// The slot at a position, if it is whole.
+pub(crate) fn slot(file: &dyn File, position: u64) -> Option<Slot> {
+    let mut bytes = [0; SLOT_BYTES];
+    let read = file.read_at(&mut bytes, position).ok()?;
+    let number = |at: usize| u64::from_be_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+    let identity = u32::from_be_bytes(bytes[24..28].try_into().expect("four bytes"));
+    let (sequence, said) = (number(8), (number(16), identity));
+    (read == SLOT_BYTES && encode(sequence, said) == bytes).then_some((sequence, said))
 }
 
 #[cfg(test)]

@@ -57,6 +57,8 @@ pub(crate) fn recover(
     is_writable: bool,
     is_compacted: bool,
 ) -> Result<Recovered> {
+    // Before the files are looked at: another process may be writing, and what was durable then is in them.
+    let mark = Mark::read(storage, folder);
     let (known, files) = open_settled(storage, folder, is_writable)?;
     let mut warnings = Vec::new();
     if let Some((known, clean)) = known.as_ref().and_then(|known| Some((known, known.clean.as_ref()?)))
@@ -75,7 +77,6 @@ pub(crate) fn recover(
         });
     }
     // Files that something else put there know nothing of our recovery point.
-    let mark = Mark::read(storage, folder);
     let is_ours = known.as_ref().is_some_and(|known| is_ours(known, mark, &files));
     if !is_ours && !files.is_empty() {
         warnings.push(format!(
@@ -93,13 +94,15 @@ pub(crate) fn recover(
             storage.describe(folder)
         ));
     }
+    let recovery_point = checkpoint.recovery_point.max(mark.unwrap_or(0));
     let mut walk = Walk {
         storage,
         place,
         interval,
         is_writable,
         has_gaps: is_compacted || !is_ours || checkpoint.has_gaps,
-        recovery_point: checkpoint.recovery_point.max(mark.unwrap_or(0)),
+        recovery_point,
+        limit: if is_writable || mark.is_none() { u64::MAX } else { recovery_point },
         expected: files.first().map_or(0, |(base, _, _)| *base),
         producers: ProducerState::default(),
         warnings,
@@ -109,6 +112,9 @@ pub(crate) fn recover(
     let mut segments: Vec<Arc<Segment>> = Vec::new();
     for index in 0..files.len() {
         let (base, file, size) = &files[index];
+        if index > 0 && walk.expected >= walk.limit {
+            break;
+        }
         // The end of the segment before never reached the disk, and this one had only been begun: as if it had not.
         let is_last = index > 0 && index + 1 == files.len();
         if is_last && *size == 0 && walk.expected < *base && walk.expected >= walk.recovery_point && !walk.has_gaps {
@@ -121,7 +127,6 @@ pub(crate) fn recover(
         segments.push(walk.segment(folder, *base, file, *size, next_base)?);
     }
     let mut next_offset = walk.expected;
-    let recovery_point = walk.recovery_point;
     if next_offset < recovery_point {
         walk.warnings.push(format!(
             "{place}: expected records up to offset {recovery_point}, which were durable once, got them up to {next_offset} \
@@ -217,6 +222,8 @@ struct Walk<'a> {
     /// Whether offsets may be missing between batches, as compaction leaves it.
     has_gaps: bool,
     recovery_point: u64,
+    /// Nothing from here on is looked at: it belongs to the process that writes.
+    limit: u64,
     /// The offset that comes next.
     expected: u64,
     producers: ProducerState,
@@ -256,12 +263,16 @@ impl Walk<'_> {
             damage: RwLock::default(),
         };
         let mut position = 0;
-        while position < size {
+        while position < size && self.expected < self.limit {
             let chunk =
                 segment.batches_from(position, WALK_BYTES).map_err(Error::io("read a segment", path.clone()))?;
             let mut failure = chunk.failure.map(|error| error.to_string());
             let mut end = chunk.end;
             for (index, (at, batch)) in chunk.batches.iter().enumerate() {
+                if self.expected >= self.limit {
+                    (failure, end) = (None, *at);
+                    break;
+                }
                 let is_cut_off = index + 1 == chunk.batches.len() && chunk.end < size && index > 0;
                 if is_cut_off && batch.header.base_offset != self.expected {
                     end = *at; // its neighbour, which must be asked, comes with the next chunk
@@ -276,7 +287,7 @@ impl Walk<'_> {
                 self.see(&segment, *at, batch);
             }
             position = end;
-            if let Some(what) = failure {
+            if let Some(what) = failure.filter(|_| self.expected < self.limit) {
                 match self.damaged(&segment, &path, position, size, next_base, what)? {
                     Some(next) => position = next,
                     None => break,
@@ -284,6 +295,9 @@ impl Walk<'_> {
             } else if chunk.batches.is_empty() {
                 break;
             }
+        }
+        if self.expected >= self.limit {
+            segment.size.fetch_min(position, Ordering::AcqRel);
         }
         segment.next_offset.store(self.expected, Ordering::Release);
         Ok(Arc::new(segment))
@@ -329,12 +343,7 @@ impl Walk<'_> {
 
     fn see(&mut self, segment: &Segment, position: u64, batch: &Batch) {
         segment.index(&batch.header, position, self.interval);
-        // A marker without a record is what Kafka's compaction leaves of one that nobody needs any more.
-        if !batch.header.is_control() {
-            self.producers.see(&batch.header, None, None);
-        } else if let Ok(marker) = batch.records().and_then(|records| records.marker()) {
-            self.producers.see(&batch.header, Some(marker), None);
-        }
+        self.producers.see_batch(batch);
         self.expected = batch.header.next_offset();
     }
 

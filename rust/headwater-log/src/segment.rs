@@ -86,6 +86,14 @@ impl Segment {
         Ok(Arc::new(Self::over(file, base_offset, stem)))
     }
 
+    /// A file that another process writes; nothing of it is believed yet.
+    pub(crate) fn open(storage: &dyn Storage, folder: &str, base_offset: u64) -> Result<Arc<Self>> {
+        let stem = stem(folder, base_offset);
+        let path = format!("{stem}.log");
+        let file = storage.open(&path, false).map_err(Error::io("open a segment", storage.describe(&path)))?;
+        Ok(Arc::new(Self::over(file, base_offset, stem)))
+    }
+
     /// An empty file as a segment.
     pub(crate) fn over(file: Arc<dyn File>, base_offset: u64, stem: String) -> Self {
         Self {

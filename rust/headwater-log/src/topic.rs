@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{Error, Partition, Result};
+use crate::{Error, Partition, Result, settings};
 
 /// What an acknowledgement waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,53 +40,18 @@ pub struct TopicConfig {
 }
 
 impl TopicConfig {
-    /// From names and values; numbers and choices are checked.
+    /// From names and values, all of which are checked.
+    ///
+    /// # Errors
+    /// `Invalid` for a name that is neither Kafka's nor begins with `headwater.`, and for a value that means nothing.
     pub fn new(settings: BTreeMap<String, String>) -> Result<Self> {
-        for (name, least) in [
-            ("segment.bytes", 1 << 10),
-            ("segment.ms", 1),
-            ("index.interval.bytes", 0),
-            ("retention.ms", -1),
-            ("retention.bytes", -1),
-            ("delete.retention.ms", 0),
-            ("min.compaction.lag.ms", 0),
-            ("max.compaction.lag.ms", 1),
-        ] {
-            if let Some(text) = settings.get(name)
-                && text.parse::<i64>().ok().is_none_or(|number| number < least)
-            {
-                return Err(Error::Invalid {
-                    message: format!("expected a number of {least} or more, got {text:?} - at setting {name}"),
-                });
-            }
-        }
-        if let Some(text) = settings.get("headwater.durability") {
-            Durability::parse(text)?;
-        }
-        if let Some(text) = settings.get("min.cleanable.dirty.ratio")
-            && !text.parse::<f64>().is_ok_and(|ratio| (0.0..=1.0).contains(&ratio))
-        {
-            return Err(Error::Invalid {
-                message: format!("expected a number from 0 to 1, got {text:?} - at setting min.cleanable.dirty.ratio"),
-            });
-        }
-        if let Some(text) = settings.get("cleanup.policy")
-            && !text.split(',').all(|part| matches!(part.trim(), "delete" | "compact"))
-        {
-            return Err(Error::Invalid {
-                message: format!(
-                    "expected \"delete\", \"compact\" or \"compact,delete\", got {text:?} - at setting cleanup.policy"
-                ),
-            });
-        }
-        if let Some(text) = settings.get("message.timestamp.type")
-            && !matches!(text.as_str(), "CreateTime" | "LogAppendTime")
-        {
-            return Err(Error::Invalid {
-                message: format!("expected CreateTime or LogAppendTime, got {text:?} - at message.timestamp.type"),
-            });
-        }
+        settings::check(&settings)?;
         Ok(Self { settings })
+    }
+
+    /// As a directory holds them: written by a release that may have known other names.
+    pub(crate) fn stored(settings: BTreeMap<String, String>) -> Self {
+        Self { settings }
     }
 
     /// All settings given.

@@ -2,6 +2,7 @@
 //!
 //! Each subject has a file with a `register` function; this file is their list.
 
+mod admin;
 mod arrow;
 mod clock;
 mod encoder;
@@ -10,6 +11,7 @@ mod feed;
 mod gate;
 mod handle;
 mod headers;
+mod inspect;
 mod json;
 mod log;
 mod producer;
@@ -25,6 +27,8 @@ use pyo3::prelude::*;
 fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
     log::register(m)?;
+    admin::register(m)?;
+    inspect::register(m)?;
     handle::register(m)?;
     producer::register(m)?;
     headers::register(m)?;

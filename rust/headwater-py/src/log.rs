@@ -89,7 +89,7 @@ impl Log {
             .ok_or_else(|| no_such_partition(py, topic, i64::from(partition), found.partitions.len()))
     }
 
-    fn changed(&self) {
+    pub(crate) fn changed(&self) {
         self.epoch.fetch_add(1, Ordering::Relaxed);
         self.broker.wake();
     }
@@ -163,6 +163,11 @@ impl Log {
     fn topic(&self, name: &str) -> PyResult<(usize, Settings)> {
         self.liveness.check()?;
         Ok(crate::wal::topic(&self.broker, name).map_err(Failure::from)?)
+    }
+
+    /// Another number whenever a topic was made, changed or deleted.
+    fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
     }
 
     /// First offset, last stable offset, high watermark.

@@ -26,6 +26,8 @@ use crate::untracked;
 
 /// A topic as a producer knows it.
 struct Target {
+    /// The log's epoch when it was looked up: in another one it is looked up again.
+    epoch: u64,
     name: Arc<str>,
     lanes: Vec<Arc<Lane>>,
     sticky: Arc<AtomicU32>,
@@ -35,7 +37,6 @@ struct Target {
 
 #[derive(Default)]
 struct Targets {
-    epoch: u64,
     by_name: HashMap<String, Arc<Target>>,
     /// The last topic and the very object that named it: most calls name the same topic by the same object.
     last: Option<(Py<PyString>, Arc<Target>)>,
@@ -61,49 +62,42 @@ impl Producer {
 
     #[inline]
     fn target(&self, topic: &Bound<'_, PyString>) -> PyResult<Arc<Target>> {
+        let epoch = self.epoch.load(Ordering::Relaxed);
         let mut targets = self.targets.lock();
-        if targets.epoch == self.epoch.load(Ordering::Relaxed) {
-            if let Some((name, target)) = &targets.last
-                && name.is(topic)
-            {
-                return Ok(Arc::clone(target));
-            }
-            if let Some(target) = targets.by_name.get(topic.to_str()?).cloned() {
-                targets.last = Some((topic.clone().unbind(), Arc::clone(&target)));
-                return Ok(target);
-            }
+        if let Some((name, target)) = &targets.last
+            && name.is(topic)
+            && target.epoch == epoch
+        {
+            return Ok(Arc::clone(target));
+        }
+        if let Some(target) = targets.by_name.get(topic.to_str()?).filter(|target| target.epoch == epoch).cloned() {
+            targets.last = Some((topic.clone().unbind(), Arc::clone(&target)));
+            return Ok(target);
         }
         drop(targets);
-        self.look_up(topic)
+        self.look_up(topic, epoch)
     }
 
     /// Finds a topic in the log and asks Python for its encoders.
-    fn look_up(&self, topic: &Bound<'_, PyString>) -> PyResult<Arc<Target>> {
+    fn look_up(&self, topic: &Bound<'_, PyString>, epoch: u64) -> PyResult<Arc<Target>> {
         let py = topic.py();
-        let epoch = self.epoch.load(Ordering::Relaxed);
-        let found = self
-            .broker
-            .topic(topic.to_str()?)
-            .map_err(|error| at(py, Failure::from(error).into(), &topic.to_string_lossy(), None, None))?;
-        let (key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = self.encoders.bind(py).call1((topic,))?.extract()?;
         let name: Arc<str> = Arc::from(topic.to_str()?);
-        let sticky = Arc::new(AtomicU32::new(0));
-        let target = Arc::new(Target {
-            lanes: Lane::of_topic(&name, &found.partitions, &sticky),
-            name,
-            sticky,
-            key: Encoder::from_python(&key)?,
-            value: Encoder::from_python(&value)?,
-        });
+        let found = self.broker.topic(&name).map_err(|error| {
+            self.targets.lock().by_name.remove(&*name);
+            at(py, Failure::from(error).into(), &name, None, None)
+        })?;
+        let (key, value): (Bound<'_, PyAny>, Bound<'_, PyAny>) = self.encoders.bind(py).call1((topic,))?.extract()?;
+        let (key, value) = (Encoder::from_python(&key)?, Encoder::from_python(&value)?);
         let mut targets = self.targets.lock();
-        if targets.epoch != epoch {
-            // Lanes of topics seen before keep what they hold; the thread has it in its queue of open batches.
-            targets.by_name.clear();
-            targets.last = None;
-            targets.epoch = epoch;
+        let known = targets.by_name.get(&*name);
+        if let Some(newer) = known.filter(|known| known.epoch >= epoch) {
+            return Ok(Arc::clone(newer)); // another thread was faster
         }
-        let known = targets.by_name.entry(topic.to_str()?.to_owned()).or_insert(target);
-        Ok(Arc::clone(known))
+        let sticky = known.map_or_else(Arc::default, |known| Arc::clone(&known.sticky));
+        let lanes = Lane::of_topic(&name, &found.partitions, &sticky, known.map_or(&[], |known| &known.lanes));
+        let target = Arc::new(Target { epoch, lanes, name: Arc::clone(&name), sticky, key, value });
+        targets.by_name.insert(name.to_string(), Arc::clone(&target));
+        Ok(target)
     }
 
     fn lane<'t>(
@@ -213,7 +207,7 @@ impl Producer {
             log: Arc::clone(&log.liveness),
             epoch: Arc::clone(&log.epoch),
             liveness: Liveness::new("the producer".into()),
-            targets: Mutex::new(Targets { epoch: log.epoch.load(Ordering::Relaxed), ..Targets::default() }),
+            targets: Mutex::default(),
             encoders,
         })
     }

@@ -84,23 +84,33 @@ pub(crate) struct Lane {
     open: Mutex<Option<Open>>,
     /// The topic's sticky partition, moved on whenever the batch of that partition is sealed.
     sticky: Arc<AtomicU32>,
-    lanes: u32,
+    /// How many lanes the topic has.
+    lanes: AtomicU32,
 }
 
 impl Lane {
-    /// The lanes of a topic.
-    pub(crate) fn of_topic(topic: &Arc<str>, logs: &[Arc<Partition>], sticky: &Arc<AtomicU32>) -> Vec<Arc<Self>> {
+    /// The lanes of a topic; those that are known go on, with what they hold, so that the order of a partition is kept.
+    pub(crate) fn of_topic(
+        topic: &Arc<str>,
+        logs: &[Arc<Partition>],
+        sticky: &Arc<AtomicU32>,
+        known: &[Arc<Self>],
+    ) -> Vec<Arc<Self>> {
         let lanes = u32::try_from(logs.len()).expect("partition counts are 32-bit");
         (0_u32..)
             .zip(logs)
             .map(|(partition, log)| {
+                if let Some(lane) = known.get(partition as usize).filter(|lane| Arc::ptr_eq(&lane.log, log)) {
+                    lane.lanes.store(lanes, Ordering::Relaxed);
+                    return Arc::clone(lane);
+                }
                 Arc::new(Self {
                     topic: Arc::clone(topic),
                     partition,
                     log: Arc::clone(log),
                     open: Mutex::new(None),
                     sticky: Arc::clone(sticky),
-                    lanes,
+                    lanes: AtomicU32::new(lanes),
                 })
             })
             .collect()
@@ -203,7 +213,7 @@ impl Sender {
 
     /// Hands a batch to the thread; the caller holds the lane's lock.
     fn seal(&self, lane: &Lane, open: Open) {
-        let next = (lane.partition + 1) % lane.lanes;
+        let next = (lane.partition + 1) % lane.lanes.load(Ordering::Relaxed);
         let _ = lane.sticky.compare_exchange(lane.partition, next, Ordering::Relaxed, Ordering::Relaxed);
         let mut queue = self.queue.lock();
         queue.sealed += 1;

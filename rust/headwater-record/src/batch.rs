@@ -37,7 +37,7 @@ pub struct Header {
     pub base_offset: u64,
     /// Size of the whole batch, header included.
     pub size_bytes: usize,
-    /// Leader epoch; 0 in a log of ours.
+    /// Epoch of the partition's leader when it was written; no checksum covers it.
     pub leader_epoch: i32,
     /// Checksum as written.
     pub checksum: u32,

@@ -15,7 +15,7 @@ use self::schema::{Key, STRING_MAX};
 use crate::internal::replay;
 use crate::{Appended, Clock, Error, Partition, Result};
 
-mod schema;
+pub(crate) mod schema;
 
 /// The topic that commits are in.
 pub const OFFSETS_TOPIC: &str = "__consumer_offsets";

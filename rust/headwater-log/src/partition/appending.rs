@@ -46,7 +46,7 @@ impl Partition {
     }
 
     fn write(&self, mut batches: Vec<u8>, headers: Vec<Header>, marker: Option<Marker>) -> Result<Appended> {
-        if self.durability == Durability::Fsync && self.unsynced_bytes.load(Ordering::Relaxed) >= UNSYNCED_MAX {
+        if self.durability() == Durability::Fsync && self.unsynced_bytes.load(Ordering::Relaxed) >= UNSYNCED_MAX {
             self.sync()?; // so that nobody ever waits for more than that
         }
         let mut writer = self.writer.lock();
@@ -62,7 +62,8 @@ impl Partition {
             writer.is_marked_clean = false;
         }
         let base_offset = self.next_offset();
-        let log_append_time = self.config.is_log_append_time().then(|| self.clock.now_ms());
+        let config = self.config();
+        let log_append_time = config.is_log_append_time().then(|| self.clock.now_ms());
         let mut stamped = Vec::with_capacity(headers.len());
         let (mut at, mut next_offset) = (0, base_offset);
         for header in headers {
@@ -85,7 +86,7 @@ impl Partition {
             .map_err(Error::io("write", self.storage.describe(&segment.path())))?;
         let mut at = position;
         for header in &stamped {
-            segment.index(header, at, self.config.index_interval_bytes());
+            segment.index(header, at, config.index_interval_bytes());
             if header.producer_id >= 0 {
                 self.producers.write().see(header, marker, Some(self.clock.now_ms()));
             }
@@ -99,7 +100,7 @@ impl Partition {
         }
         self.next_offset.store(next_offset, Ordering::Release);
         drop(writer);
-        if self.durability != Durability::Fsync {
+        if self.durability() != Durability::Fsync {
             self.growth.announce();
         }
         Ok(Appended { base_offset, next_offset, log_append_time })
@@ -152,7 +153,7 @@ impl Partition {
             if header.is_control() || header.records_count != header.last_offset_delta + 1 {
                 return Err(refused("a control batch, or one with gaps".into()));
             }
-            if self.config.is_compacted() {
+            if self.config().is_compacted() {
                 self.check_keys(&rest[..header.size_bytes])?;
             }
             rest = &rest[header.size_bytes..];
@@ -196,8 +197,9 @@ impl Partition {
         let first = *writer.first_timestamp.get_or_insert_with(|| self.first_timestamp(&active).unwrap_or(newest));
         let span = u64::try_from(newest.saturating_sub(first)).unwrap_or(0);
         let last_offset = headers.last().map_or(0, Header::last_offset);
-        let is_full = size + incoming > self.config.segment_bytes()
-            || span > self.config.segment_ms()
+        let config = self.config();
+        let is_full = size + incoming > config.segment_bytes()
+            || span > config.segment_ms()
             || last_offset - active.base_offset > i32::MAX as u64;
         // An empty segment takes anything: there is nothing to gain from another.
         if size == 0 || !is_full {
@@ -210,7 +212,7 @@ impl Partition {
 
     /// Seals a segment and begins the next; the writer's lock is held.
     pub(super) fn roll(&self, active: &Segment) -> Result<Arc<Segment>> {
-        if self.durability == Durability::Fsync {
+        if self.durability() == Durability::Fsync {
             // A crash then never loses the end of one segment and keeps the next.
             active.file.sync().map_err(Error::io("sync", self.storage.describe(&active.path()))).inspect_err(
                 |error| {

@@ -33,7 +33,7 @@ impl Partition {
         self.check_writable()?;
         let _running = self.cleaner.running.lock();
         self.check_going()?;
-        if !self.config.is_compacted() {
+        if !self.config().is_compacted() {
             return Ok(Compaction::default());
         }
         self.settle_swap()?;
@@ -42,13 +42,13 @@ impl Partition {
             self.sync()?;
         }
         let section = self.section(now);
-        if section.segments.is_empty() || !(force || section.is_due(&self.config, now)) {
+        if section.segments.is_empty() || !(force || section.is_due(&self.config(), now)) {
             return Ok(Compaction::default());
         }
         self.sync()?;
         let mut rules = self.rules(&section, now)?;
         let mut done = Compaction::default();
-        for group in section.groups(self.config.segment_bytes()) {
+        for group in section.groups(self.config().segment_bytes()) {
             if group[0].base_offset < rules.until {
                 done += self.compact_group(&group, &mut rules)?;
             }
@@ -94,7 +94,7 @@ impl Partition {
         let seen = self.cleaner.cleaned_until.load(Ordering::Acquire);
         // Of a log that has lost its end nothing was seen.
         let seen = if seen > self.next_offset() { 0 } else { seen };
-        Section::of(&segments, seen.max(self.log_start_offset()), self.last_stable_offset(), &self.config, now)
+        Section::of(&segments, seen.max(self.log_start_offset()), self.last_stable_offset(), &self.config(), now)
     }
 
     /// Reads the dirty section and the headers of everything.
@@ -129,7 +129,7 @@ impl Partition {
                 Ok(ControlFlow::Continue(()))
             })?;
         }
-        let delete_horizon = now.saturating_add(self.config.delete_retention_ms());
+        let delete_horizon = now.saturating_add(self.config().delete_retention_ms());
         let (is_behind_damage, in_transaction) = (false, std::collections::HashSet::new());
         Ok(Rules { keys, until, producers, now, delete_horizon, is_behind_damage, in_transaction })
     }
@@ -161,7 +161,7 @@ impl Partition {
     /// Writes and syncs what is kept of a group; None if that is the segment as it is.
     fn copy_group(&self, group: &[Arc<Segment>], rules: &mut Rules) -> Result<Option<(Arc<Segment>, Compaction)>> {
         let mut done = Compaction::default();
-        let mut copy = Copy::create(&*self.storage, &group[0], self.config.index_interval_bytes())?;
+        let mut copy = Copy::create(&*self.storage, &group[0], self.config().index_interval_bytes())?;
         let mut is_changed = group.len() > 1;
         for segment in group {
             self.each_batch(segment, |batch| {
@@ -216,7 +216,7 @@ impl Partition {
         self.cleaner.generation.fetch_add(1, Ordering::AcqRel);
         writer.is_marked_clean = false;
         *self.cleaner.last_swap.lock() = LastSwap::InDoubt(swap);
-        Checkpoint { identity: identity_of(&segments), replacing: Some(swap), ..self.describe(None) }
+        Checkpoint { identity: identity_of(&segments), replacing: Some(swap), ..self.to_checkpoint(None) }
             .write(&*self.storage, &self.folder)?;
         *self.cleaner.last_swap.lock() = LastSwap::Committed(swap);
         *self.segments.write() = segments;
@@ -249,7 +249,7 @@ impl Partition {
         if let Some(mark) = &self.mark {
             mark.write(self.durable_offset(), identity.unwrap_or(0))?;
         }
-        Checkpoint { replacing: None, ..self.describe(None) }.write(&*self.storage, &self.folder)?;
+        Checkpoint { replacing: None, ..self.to_checkpoint(None) }.write(&*self.storage, &self.folder)?;
         *self.cleaner.last_swap.lock() = LastSwap::Settled;
         Ok(())
     }

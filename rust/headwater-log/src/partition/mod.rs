@@ -8,7 +8,8 @@
 //! 2. A batch is visible in full or not at all: a segment's `size` is raised after the write.
 //! 3. After a failed sync nothing more is acknowledged (the partition is poisoned): what the disk holds is unknown.
 //!
-//! *Layout*: `appending`, `syncing` (group commit, close), `reading`, `retention`, `compaction`.
+//! *Layout*: `appending`, `syncing` (group commit, close), `reading`, `retention`, `compaction`, `describing`,
+//! `following` (only reading, beside the process that writes).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -19,7 +20,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use crate::checkpoint::Checkpoint;
 use crate::cleaner::Cleaner;
 use crate::growth::Growth;
-use crate::mark::Mark;
+use crate::mark::{Mark, Slot};
 use crate::producers::{OpenTransaction, ProducerState};
 use crate::recovery::{Recovered, recover};
 use crate::segment::Segment;
@@ -29,9 +30,14 @@ use crate::{Clock, Error, Result};
 
 mod appending;
 mod compaction;
+mod describing;
+mod following;
 mod reading;
 mod retention;
 mod syncing;
+
+pub use describing::{PartitionDescription, SegmentDescription};
+pub(crate) use following::Followed;
 
 /// What a reader wants to see of transactions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,8 +94,10 @@ pub struct Partition {
     folder: String,
     storage: Arc<dyn Storage>,
     clock: Arc<dyn Clock>,
-    config: TopicConfig,
-    durability: Durability,
+    /// The topic's settings, replaced as a whole while everything goes on.
+    config: RwLock<Arc<TopicConfig>>,
+    /// What an acknowledgement waits for where the settings do not say.
+    default_durability: Durability,
     is_writable: bool,
     segments: RwLock<Vec<Arc<Segment>>>,
     writer: Mutex<Writer>,
@@ -103,6 +111,8 @@ pub struct Partition {
     /// Up to where the log is durable, for whoever recovers it; None if it is only read.
     mark: Option<Mark>,
     growth: Arc<Growth>,
+    /// The mark that a log that is only read has last followed.
+    followed: Mutex<Option<Slot>>,
     /// Offsets that recovery found in no file.
     missing: Vec<(u64, u64)>,
     /// Whether offsets may be missing between batches.
@@ -118,6 +128,7 @@ pub(crate) struct Setting {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) config: TopicConfig,
+    /// What an acknowledgement waits for where `config` does not say.
     pub(crate) durability: Durability,
     pub(crate) is_writable: bool,
     pub(crate) growth: Arc<Growth>,
@@ -127,9 +138,10 @@ impl Partition {
     /// Makes the folder of a new partition.
     pub(crate) fn create(storage: &dyn Storage, folder: &str) -> Result<()> {
         storage.create_folder(folder).map_err(Error::io("create a folder", storage.describe(folder)))?;
-        Segment::create(storage, folder, 0)?;
-        Mark::create(storage, folder)?;
+        // First, so that what a crash leaves is known to be ours.
         Checkpoint::default().write(storage, folder)?;
+        Mark::create(storage, folder)?;
+        Segment::create(storage, folder, 0)?;
         storage.sync_folder("").map_err(Error::io("sync a folder", storage.describe("")))
     }
 
@@ -173,8 +185,8 @@ impl Partition {
             folder,
             storage,
             clock,
-            config,
-            durability,
+            config: RwLock::new(Arc::new(config)),
+            default_durability: durability,
             is_writable,
             segments: RwLock::new(segments),
             writer: Mutex::new(Writer { unsynced, first_timestamp: None, is_marked_clean: is_clean }),
@@ -187,6 +199,7 @@ impl Partition {
             producers: RwLock::new(producers),
             mark,
             growth,
+            followed: Mutex::default(),
             missing,
             has_gaps: AtomicBool::new(has_gaps),
             cleaner: Cleaner::new(checkpoint.cleaned_until, checkpoint.generation),
@@ -221,7 +234,23 @@ impl Partition {
     /// What an acknowledgement waits for.
     #[must_use]
     pub fn durability(&self) -> Durability {
-        self.durability
+        self.config.read().durability().unwrap_or(self.default_durability)
+    }
+
+    /// The topic's settings as they are now.
+    pub(crate) fn config(&self) -> Arc<TopicConfig> {
+        Arc::clone(&self.config.read())
+    }
+
+    /// Replaces the settings, at once. What was visible when only a write was waited for is made durable, so that it stays
+    /// visible when a sync is.
+    pub(crate) fn set_config(&self, config: TopicConfig) -> Result<()> {
+        let was = self.durability();
+        *self.config.write() = Arc::new(config);
+        if was != Durability::Fsync && self.durability() == Durability::Fsync && self.is_writable {
+            self.sync()?;
+        }
+        Ok(())
     }
 
     /// The first offset still kept.
@@ -246,7 +275,7 @@ impl Partition {
     #[must_use]
     pub fn high_watermark(&self) -> u64 {
         // Who only reads has no say in durability: he sees what is known to be durable.
-        if self.durability == Durability::Fsync || !self.is_writable {
+        if self.durability() == Durability::Fsync || !self.is_writable {
             self.durable_offset()
         } else {
             self.next_offset()

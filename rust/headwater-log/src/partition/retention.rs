@@ -46,7 +46,8 @@ impl Partition {
     /// # Errors
     /// Those of [`delete_records`](Self::delete_records).
     pub fn apply_retention(&self, now: i64) -> Result<u64> {
-        let (age, size) = (self.config.retention_ms(), self.config.retention_bytes());
+        let config = self.config();
+        let (age, size) = (config.retention_ms(), config.retention_bytes());
         let segments = self.segments.read().clone();
         let mut total: u64 = segments.iter().map(|segment| segment.size.load(Ordering::Relaxed)).sum();
         let mut before = self.log_start_offset();
@@ -55,7 +56,7 @@ impl Partition {
             let is_old = age.is_some_and(|age| newest < now.saturating_sub(age));
             let is_too_much = size.is_some_and(|size| total > size);
             let is_visible = pair[1].base_offset <= self.high_watermark();
-            if !(is_old || is_too_much) || !is_visible || !self.config.is_deleting() {
+            if !(is_old || is_too_much) || !is_visible || !config.is_deleting() {
                 break;
             }
             before = pair[1].base_offset;
@@ -71,7 +72,7 @@ impl Partition {
     }
 
     /// Takes segments that lie below an offset out of the log.
-    fn take_below(&self, offset: u64) -> Vec<Arc<Segment>> {
+    pub(super) fn take_below(&self, offset: u64) -> Vec<Arc<Segment>> {
         let mut segments = self.segments.write();
         let keeps_from = segments.windows(2).take_while(|pair| pair[1].base_offset <= offset).count();
         segments.drain(..keeps_from).collect()

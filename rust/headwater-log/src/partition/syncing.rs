@@ -29,7 +29,7 @@ impl Partition {
     /// # Errors
     /// `Closed` (poisoned) if a sync failed.
     pub fn wait_durable(&self, next_offset: u64) -> Result<()> {
-        if self.durability == Durability::Fsync { self.sync_to(next_offset) } else { self.check_open() }
+        if self.durability() == Durability::Fsync { self.sync_to(next_offset) } else { self.check_open() }
     }
 
     /// Makes everything written so far durable, whatever the durability.
@@ -64,7 +64,7 @@ impl Partition {
                     self.durable.fetch_max(target, Ordering::AcqRel);
                     // What the mark says is true whether it is written or not: failing to write it fails nobody.
                     let _ = self.mark.as_ref().map(|mark| mark.write(target, self.identity().unwrap_or(0)));
-                    if self.durability == Durability::Fsync {
+                    if self.durability() == Durability::Fsync {
                         self.growth.announce();
                     }
                 }
@@ -97,11 +97,11 @@ impl Partition {
     }
 
     pub(super) fn checkpoint(&self, clean: Option<Clean>) -> Result<()> {
-        self.describe(clean).write(&*self.storage, &self.folder)
+        self.to_checkpoint(clean).write(&*self.storage, &self.folder)
     }
 
     /// What there is to write down of this partition now.
-    pub(super) fn describe(&self, clean: Option<Clean>) -> Checkpoint {
+    pub(super) fn to_checkpoint(&self, clean: Option<Clean>) -> Checkpoint {
         let has_producers = !self.producers.read().is_empty();
         Checkpoint {
             recovery_point: self.durable_offset(),

@@ -15,7 +15,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use headwater_record::{ControlType, Header, Marker};
+use headwater_record::{Batch, ControlType, Header, Marker};
 
 use self::aborted::{Aborted, AbortedTransaction};
 
@@ -112,6 +112,16 @@ impl ProducerState {
         match producer.sent.iter().find(is_known).filter(|_| header.producer_epoch == producer.epoch) {
             Some(sent) => Ok(Verdict::Duplicate { base_offset: sent.base_offset, next_offset: sent.last_offset + 1 }),
             None => Err(Refusal::OutOfOrder { expected }),
+        }
+    }
+
+    /// Takes note of a batch that lies in the log.
+    pub(crate) fn see_batch(&mut self, batch: &Batch) {
+        // A marker without a record is what Kafka's compaction leaves of one that nobody needs any more.
+        if !batch.header.is_control() {
+            self.see(&batch.header, None, None);
+        } else if let Ok(marker) = batch.records().and_then(|records| records.marker()) {
+            self.see(&batch.header, Some(marker), None);
         }
     }
 

@@ -1,0 +1,247 @@
+//! One partition: which files its folder has, whether the segments follow each other, and whether our own small files
+//! (`headwater.mark`, `headwater.checkpoint`) agree with them.
+
+use std::sync::Arc;
+
+use super::indexes::Indexes;
+use super::report::{Finding, Report, Severity};
+use super::segment::{self, Walk};
+use crate::TopicConfig;
+use crate::checkpoint::{self, Checkpoint, Clean};
+use crate::mark::{self, Mark};
+use crate::recovery::{OpenFile, is_ours};
+use crate::segment::stem;
+use crate::storage::{Storage, read_all};
+
+/// What Kafka and we put into a partition's folder beside its segments.
+const OTHERS: [&str; 4] = [checkpoint::NAME, mark::NAME, "leader-epoch-checkpoint", "partition.metadata"];
+const EXTENSIONS: [&str; 5] = ["log", "index", "timeindex", "txnindex", "snapshot"];
+const LEFTOVERS: [&str; 4] = ["tmp", "cleaned", "swap", "deleted"];
+
+/// Enough of a folder to see that a process has changed it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct State {
+    files: Vec<(String, u64)>,
+    small: Vec<Option<Vec<u8>>>,
+}
+
+impl State {
+    pub(super) fn of(storage: &dyn Storage, folder: &str) -> Self {
+        let open = |name: &str| storage.open(&format!("{folder}/{name}"), false);
+        let mut names = storage.list(folder).unwrap_or_default();
+        names.sort_unstable();
+        let small =
+            [checkpoint::NAME, mark::NAME].map(|name| open(name).and_then(|file| read_all(&*file)).ok()).to_vec();
+        let size = |name: &String| open(name).and_then(|file| file.size()).unwrap_or(u64::MAX);
+        Self { files: names.into_iter().map(|name| (name.clone(), size(&name))).collect(), small }
+    }
+}
+
+/// A partition under examination.
+pub(super) struct Folder<'a> {
+    storage: &'a dyn Storage,
+    topic: &'a str,
+    number: u32,
+    folder: String,
+    pub(super) report: Report,
+}
+
+impl Folder<'_> {
+    fn describe(&self, name: &str) -> String {
+        self.storage.describe(&format!("{}/{name}", self.folder))
+    }
+
+    pub(super) fn push(&mut self, finding: Finding) {
+        let (topic, partition) = (Some(self.topic.to_owned()), Some(self.number));
+        self.report.findings.push(Finding { topic, partition, ..finding });
+    }
+
+    fn say(&mut self, severity: Severity, name: &str, what: impl Into<String>, advice: &str) {
+        let path = self.describe(name);
+        self.push(Finding::of_file(severity, path, what.into(), advice));
+    }
+}
+
+/// Reads a partition.
+pub(super) fn verify(storage: &dyn Storage, topic: &str, number: u32, config: &TopicConfig) -> Report {
+    let folder = format!("{topic}-{number}");
+    let mut found = Folder { storage, topic, number, folder, report: Report::default() };
+    found.report.totals.partitions = 1;
+    let Ok(names) = storage.list(&found.folder) else {
+        let path = storage.describe(&found.folder);
+        let what = "expected the folder of a partition, got none".to_owned();
+        found.push(Finding::of_file(
+            Severity::Error,
+            path,
+            what,
+            "restore it; opening the directory makes an empty one",
+        ));
+        return found.report;
+    };
+    // The small files first: what is durable when they are read is still there when the segments are.
+    let checkpoint = Checkpoint::read(storage, &found.folder);
+    let mark = Mark::read(storage, &found.folder);
+    let bases = check_names(&mut found, &names);
+    check_small_files(&mut found, &names, checkpoint.is_some(), mark.is_some());
+    let mut files: Vec<OpenFile> = Vec::new();
+    for base in bases {
+        let name = format!("{base:020}.log");
+        let opened = storage.open(&format!("{}/{name}", found.folder), false);
+        match opened.and_then(|file| Ok((base, Arc::clone(&file), file.size()?))) {
+            Ok(file) => files.push(file),
+            Err(error) => found.say(
+                Severity::Error,
+                &name,
+                format!("expected a file that can be read, got {error}"),
+                "fix what keeps it from being read",
+            ),
+        }
+    }
+    let is_ours = checkpoint.as_ref().is_some_and(|known| is_ours(known, mark, &files));
+    if let Some(known) = checkpoint.as_ref().filter(|_| !is_ours) {
+        let (start, first) = (known.log_start_offset, files.first().map_or(0, |(base, _, _)| *base));
+        let (severity, advice) = if first > start {
+            (Severity::Error, "restore the segments before; or nothing, if you put others in their place")
+        } else {
+            (Severity::Warning, "nothing, if you put others in their place: the next open takes them as they are")
+        };
+        let what =
+            format!("expected the segments that headwater wrote, from offset {start} on, got others from {first} on");
+        found.say(severity, "", what, advice);
+    }
+    let checkpoint = checkpoint.filter(|_| is_ours);
+    let durable = mark.filter(|_| is_ours).map(|(durable, _)| durable);
+    let recovery_point = checkpoint.as_ref().map_or(0, |known| known.recovery_point);
+    let mut walk = Walk {
+        has_gaps: config.is_compacted() || checkpoint.as_ref().is_none_or(|known| known.has_gaps),
+        durable: durable.map(|durable| durable.max(recovery_point)),
+        expected: files.first().map_or(0, |(base, _, _)| *base),
+        alternative: None,
+    };
+    for (index, (base, file, size)) in files.iter().enumerate() {
+        let next_base = files.get(index + 1).map(|(base, _, _)| *base);
+        let path = storage.describe(&format!("{}.log", stem(&found.folder, *base)));
+        found.report.totals.segments += 1;
+        found.report.totals.bytes += size;
+        let indexes = Indexes::open(storage, &found.folder, *base, checkpoint.as_ref());
+        if let Err(error) = segment::verify(&mut walk, &mut found, &path, *base, file, next_base, indexes) {
+            let what = format!("expected a file that can be read, got {error}");
+            let advice = "fix what keeps it from being read";
+            found.push(Finding::of_file(Severity::Error, path, what, advice).at_offset(walk.expected));
+        }
+    }
+    if let Some(checkpoint) = &checkpoint {
+        check_ends(&mut found, &walk, checkpoint, &files);
+    }
+    found.report
+}
+
+/// Looks at what each file is called; returns the offsets that segments begin at.
+fn check_names(found: &mut Folder<'_>, names: &[String]) -> Vec<u64> {
+    let mut bases: Vec<u64> = names.iter().filter_map(|name| base_of(name, "log")).collect();
+    bases.sort_unstable();
+    for name in names {
+        let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
+        let base = EXTENSIONS.iter().find_map(|extension| base_of(name, extension));
+        if LEFTOVERS.contains(&extension) {
+            found.say(
+                Severity::Note,
+                name,
+                format!("expected no unfinished work, got a .{extension} file"),
+                "nothing: the next open finishes or removes it",
+            );
+        } else if let Some(base) = base {
+            let is_alone = matches!(extension, "index" | "timeindex" | "txnindex") && !bases.contains(&base);
+            if is_alone {
+                found.say(
+                    Severity::Warning,
+                    name,
+                    format!("expected a segment {base:020}.log beside its index, got none"),
+                    "restore the segment if there was one, or delete the index",
+                );
+            }
+        } else if extension == "log" {
+            found.say(
+                Severity::Warning,
+                name,
+                "expected a segment to be named by 20 digits, got another name",
+                "give it its name back: the offset of its first record",
+            );
+        } else if !OTHERS.contains(&name.as_str()) {
+            found.say(
+                Severity::Note,
+                name,
+                "expected the files of a partition, got one of another kind",
+                "nothing: headwater does not touch it",
+            );
+        }
+    }
+    bases
+}
+
+fn base_of(name: &str, extension: &str) -> Option<u64> {
+    let digits = name.strip_suffix(extension)?.strip_suffix('.')?;
+    (digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+fn check_small_files(found: &mut Folder<'_>, names: &[String], has_checkpoint: bool, has_mark: bool) {
+    let is_there = |name: &str| names.iter().any(|found| found == name);
+    let advice =
+        "nothing: the next open reads every segment and writes it anew; until then the end of the log is in doubt";
+    let damaged = "expected the file as it was written, got bytes that fail their checksum";
+    if is_there(checkpoint::NAME) && !has_checkpoint {
+        found.say(Severity::Warning, checkpoint::NAME, damaged, advice);
+    }
+    if is_there(mark::NAME) && !has_mark {
+        found.say(Severity::Warning, mark::NAME, damaged, advice);
+    }
+    if is_there(checkpoint::NAME) != is_there(mark::NAME) {
+        let missing = if is_there(mark::NAME) { checkpoint::NAME } else { mark::NAME };
+        found.say(Severity::Warning, missing, "expected a file beside the segments, got none", advice);
+    }
+}
+
+/// Compares what was written down of the log's ends with what was read.
+fn check_ends(found: &mut Folder<'_>, walk: &Walk, checkpoint: &Checkpoint, files: &[OpenFile]) {
+    let restore = "restore the segments; without them the next open goes on behind the gap";
+    let end = walk.expected;
+    if let Some(durable) = walk.durable.filter(|durable| *durable > end) {
+        let what = format!("expected records up to offset {durable}, which were durable once, got them up to {end}");
+        let path = found.describe("");
+        found.push(Finding::of_file(Severity::Error, path, what, restore).at_offset(end));
+    }
+    let start = checkpoint.log_start_offset;
+    if let Some((first, _, _)) = files.first().filter(|(first, _, _)| *first > start) {
+        let what = format!("expected records from offset {start} on, got them from {first} on");
+        let path = found.describe("");
+        found.push(Finding::of_file(Severity::Error, path, what, restore).at_offset(start));
+    }
+    if let Some(clean) = &checkpoint.clean {
+        check_clean(found, clean, files);
+    }
+}
+
+/// After a clean close nobody has written: exactly these files are there.
+fn check_clean(found: &mut Folder<'_>, clean: &Clean, files: &[OpenFile]) {
+    for known in &clean.segments {
+        let name = format!("{:020}.log", known.base_offset);
+        let size = files.iter().find(|(base, _, _)| *base == known.base_offset).map(|(_, _, size)| *size);
+        if size != Some(known.size) {
+            let got = size.map_or("none".to_owned(), |size| format!("one of {size}"));
+            let what = format!("expected a segment of {} bytes, as the last close left it, got {got}", known.size);
+            let path = found.describe(&name);
+            found.push(Finding::of_file(Severity::Error, path, what, "restore the file").at_offset(known.base_offset));
+        }
+    }
+    for (base, _, _) in files {
+        if !clean.segments.iter().any(|known| known.base_offset == *base) {
+            let name = format!("{base:020}.log");
+            found.say(
+                Severity::Warning,
+                &name,
+                "expected the segments that the last close left, got one more",
+                "nothing, if you put it there: the next open reads it",
+            );
+        }
+    }
+}
