@@ -128,9 +128,9 @@ class Consumer(Generic[K, V]):
         self._epoch = 0
         self._records = self._batches = self._commits = self._rebalances = 0
         self._next_auto_commit = time.monotonic() + self._auto_commit_seconds
-        counts = {name: shared.partitions_of(name) for name in self._topics}
+        self._topic_changes = shared.groups.topic_changes
         if group is None:
-            self._adopt({TopicPartition(name, p): 0 for name, count in counts.items() for p in range(count)})
+            self._adopt(dict.fromkeys(self._every_partition(), 0))
         else:
             shared.check_writable()
             self._member = shared.groups.join(
@@ -203,6 +203,7 @@ class Consumer(Generic[K, V]):
         Raises:
             SerdeError: The next record does not decode and ``on_error`` is ``"raise"``.
             OffsetOutOfRangeError: No position, and ``auto_offset_reset="none"``.
+            FencedInstanceIdError: A newer consumer has this one's ``group_instance_id``.
         """
         if max_records is not None and max_records < 1:
             raise InvalidArgumentError(f"expected 1 record or more, got {max_records} - at max_records")
@@ -236,9 +237,8 @@ class Consumer(Generic[K, V]):
     def _keep_up(self) -> None:
         """In the middle of a batch: show the group a sign of life and commit if it is time to."""
         if self._member is not None:
-            now = time.monotonic()
-            self._member.last_poll = now
-            if self._is_auto_commit and now >= self._next_auto_commit:
+            self._shared.groups.show_life(self._member)
+            if self._is_auto_commit and time.monotonic() >= self._next_auto_commit:
                 self._commit_done()
 
     def _take(self) -> list[Record[K, V]] | None:
@@ -437,6 +437,7 @@ class Consumer(Generic[K, V]):
         Raises:
             InvalidArgumentError: The consumer has no group.
             ClosedError: This consumer was taken for dead and its partitions went to others.
+            FencedInstanceIdError: A newer consumer has this one's ``group_instance_id``.
         """
         self._check_open()
         if self._member is None:
@@ -491,6 +492,7 @@ class Consumer(Generic[K, V]):
     def _follow_group(self) -> None:
         """Give back what the group asks for, and take what it gives."""
         if self._member is None:
+            self._follow_topics()
             return
         groups = self._shared.groups
         owned, revoking = groups.heartbeat(self._member)
@@ -502,6 +504,18 @@ class Consumer(Generic[K, V]):
         if owned != {place: position.grant for place, position in self._positions.items()}:
             self._rebalances += 1
             self._adopt(owned)
+
+    def _follow_topics(self) -> None:
+        """Without a group: take the partitions that topics have gained, and read them from their first records."""
+        changes = self._shared.groups.topic_changes
+        if changes != self._topic_changes:
+            self._topic_changes = changes
+            for place in self._every_partition() - self._positions.keys():
+                self._positions[place] = Position(0, None, 0)
+            self._turn = deque(sorted(self._positions))
+
+    def _every_partition(self) -> set[TopicPartition]:
+        return {TopicPartition(name, p) for name in self._topics for p in range(self._shared.partitions_of(name))}
 
     def _adopt(self, owned: Mapping[TopicPartition, int]) -> None:
         """Make positions for the partitions gained and forget those of the partitions lost, or lost and gained again."""
@@ -556,7 +570,10 @@ class Consumer(Generic[K, V]):
         )
 
     def close(self) -> None:
-        """Leave the group, after a last commit if ``auto_commit``; closing twice does nothing."""
+        """Leave the group, after a last commit if ``auto_commit``; closing twice does nothing.
+
+        A static member keeps its partitions for its ``session_timeout``.
+        """
         self._close(is_current_done=True)
 
     def _close(self, *, is_current_done: bool) -> None:
@@ -608,6 +625,8 @@ class Consumer(Generic[K, V]):
         if self._is_closed:
             raise ClosedError("expected an open consumer, got a closed one; make a new one with broker.consumer()")
         self._shared.check_usable()
+        if self._member is not None:
+            self._member.check_not_fenced()
 
 
 def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
