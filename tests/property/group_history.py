@@ -61,20 +61,26 @@ class History:
 
     def __init__(self) -> None:
         self.events: list[Event] = []
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._seen: set[tuple[TopicPartition, int]] = set()
 
     def add(self, events: Iterable[Event]) -> None:
-        with self._lock:
+        with self._changed:
             for event in events:
                 self.events.append(event)
                 if isinstance(event, Delivered):
                     self._seen.add((event.place, event.offset))
+            self._changed.notify_all()
 
     def distinct(self) -> int:
         """How many different records were delivered."""
-        with self._lock:
+        with self._changed:
             return len(self._seen)
+
+    def wait_for(self, distinct: int) -> None:
+        """Wait until so many different records were delivered."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: len(self._seen) >= distinct, timeout=50), "the group stands still"
 
 
 class _Partition:
