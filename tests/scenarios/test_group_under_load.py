@@ -1,4 +1,4 @@
-"""A consumer group under load: members come and go while records flow, and the recorded history is checked.
+"""A consumer group under load: threads join and leave while records flow, and the recorded history is checked.
 
 The claim: every record is delivered at least once; a record is delivered again only if it had not been committed when its
 partition changed hands; the deliveries of one member from one partition are in order; and no two members hold a partition
@@ -7,121 +7,119 @@ at the same time.
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
-import time
-from collections import defaultdict
+
+import pytest
 
 import headwater as hw
+from headwater._typing import PartitionAssignmentStrategy
+from headwater.records import TopicPartition
+from tests.property.group_history import History, check
+from tests.property.group_world import RecordingCoordinator
 
 PARTITIONS = 6
-RECORDS = 30_000
-SEED = 20_260
+MEMBERS = 14
+AHEAD = 3_000  # records that the producer may be ahead of the members
 
 
-class History:
-    """What happened, in the order in which it did."""
+class Load:
+    """A broker with one topic, a producer that keeps ahead of the members, and members that come and go."""
 
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.events: list[tuple[str, int, int, int]] = []
-        self.seen: set[tuple[int, int]] = set()
-
-    def add(self, kind: str, member: int, partition: int, offset: int) -> None:
-        with self.lock:
-            self.events.append((kind, member, partition, offset))
-            if kind == "deliver":
-                self.seen.add((partition, offset))
-
-    def distinct(self) -> int:
-        with self.lock:
-            return len(self.seen)
-
-
-def work(broker: hw.Broker, history: History, member: int, stop: threading.Event, rng: random.Random) -> None:
-    commit_after = rng.choice([1, 50, 400])
-    limit = rng.choice([200, 3_000, 10**9])
-    count = 0
-    with broker.consumer(
-        "t", group="g", auto_offset_reset="earliest", value=int, timeout="20ms", fetch_size=4_000
-    ) as consumer:
-        while not stop.is_set() and count < limit:
-            for record in consumer:
-                history.add("deliver", member, record.partition, record.offset)
-                count += 1
-                if count % commit_after == 0:
-                    commit(consumer, history, member)
-                if count >= limit:
-                    break
-        if rng.random() < 0.7:
-            commit(consumer, history, member)
-        history.add("leave", member, -1, -1)
-
-
-def commit(consumer: hw.Consumer[bytes, int], history: History, member: int) -> None:
-    positions = {place: consumer.position(*place) for place in consumer.assignment()}
-    consumer.commit()
-    for (_, partition), offset in positions.items():
-        history.add("commit", member, partition, offset)
-
-
-def test_a_rebalance_repeats_at_most_what_was_not_committed() -> None:
-    rng = random.Random(SEED)
-    history, stop = History(), threading.Event()
-    with hw.open("memory:") as broker:
+    def __init__(self, broker: hw.Broker, strategy: PartitionAssignmentStrategy, seed: int, records: int) -> None:
+        self.broker = broker
+        self.strategy = strategy
+        self.rng = random.Random(seed)
+        self.records = records
+        self.history = History()
+        self.partitions = PARTITIONS - 2  # so many are known to the group; two come later
+        self.groups = RecordingCoordinator(broker._shared, self.history, partitions_of=lambda _: self.partitions)
+        broker._shared.groups = self.groups
         broker.create_topic("t", partitions=PARTITIONS)
 
-        def produce() -> None:
-            with broker.producer(batch_size=2_000) as producer:
-                for i in range(RECORDS):
-                    producer.send("t", value=i, partition=i % PARTITIONS)
-                    if i % 1_000 == 0:
-                        time.sleep(0.01)
-
-        threads = [threading.Thread(target=produce)]
-        threads[0].start()
-        members = []
-        for member in range(14):
-            seeded = random.Random(rng.random())
-            members.append(threading.Thread(target=work, args=(broker, history, member, stop, seeded)))
-            members[-1].start()
-            time.sleep(0.05)
-        threads[0].join()
-        # Members with a limit have gone by now or go soon; the others read to the end.
-        while history.distinct() < RECORDS and any(thread.is_alive() for thread in members):
-            time.sleep(0.02)
-        stop.set()
-        for thread in members:
+    def run(self) -> None:
+        threads = [threading.Thread(target=self.produce)]
+        threads += [threading.Thread(target=self.work, args=(m, self.rng.random())) for m in range(MEMBERS)]
+        for number, thread in enumerate(threads):
+            thread.start()
+            if number > 0:  # the next member comes when these have got somewhere
+                self.history.wait_for(self.records * number // (MEMBERS + 4))
+            if number == MEMBERS // 2:
+                self.partitions = PARTITIONS
+                self.groups.topic_changed("t")
+        for thread in threads:
             thread.join()
-        # Whatever the last members left uncommitted.
-        with broker.consumer("t", group="g", auto_offset_reset="earliest", timeout="0s") as last:
-            for record in last:
-                history.add("deliver", 100, record.partition, record.offset)
+        with self.consumer(None) as last:  # what the last members left uncommitted
+            while len(last.assignment()) < PARTITIONS or any(last.lag().values()):  # static ones may still be away
+                self.deliver(last, last.poll())
+            last.commit()
+        ends = {TopicPartition("t", p): end for p, (_, end) in self.broker.offsets("t").items()}
+        assert sum(ends.values()) == self.records
+        check(self.history.events, ends)
 
-    check(history)
+    def produce(self) -> None:
+        with self.broker.producer(batch_size=2_000) as producer:
+            for i in range(self.records):
+                producer.send("t", value=i, partition=i % PARTITIONS)
+                if i % AHEAD == AHEAD - 1:
+                    producer.flush()
+                    # A third of all goes to the partitions that come late.
+                    self.history.wait_for(i // 2 - AHEAD)
+
+    def work(self, number: int, seed: float) -> None:
+        """Read, committing now and then; a static member leaves and comes back, others leave for good; two stay."""
+        rng = random.Random(seed)
+        instance = f"i{number}" if number % 3 == 1 else None
+        is_leaving = number >= 2
+        for _ in range(3 if instance else 1):
+            limit = rng.choice([200, 1_500]) if is_leaving else None
+            with self.consumer(instance, auto_commit=rng.random() < 0.3) as consumer:
+                self.read(consumer, limit, commit_after=rng.choice([1, 50, 400]))
+                if rng.random() < 0.7:
+                    consumer.commit()
+
+    def read(self, consumer: hw.Consumer[bytes, int], limit: int | None, commit_after: int) -> None:
+        count = itertools.count(1)
+        while self.history.distinct() < self.records:
+            for record in consumer:
+                self.deliver(consumer, [record])
+                done = next(count)
+                if done % commit_after == 0:
+                    consumer.commit()
+                if done == limit:
+                    return
+
+    def consumer(self, instance: str | None, *, auto_commit: bool = False) -> hw.Consumer[bytes, int]:
+        return self.broker.consumer(
+            "t",
+            group="g",
+            auto_offset_reset="earliest",
+            value=int,
+            timeout="20ms",
+            fetch_size=4_000,
+            auto_commit=auto_commit,
+            auto_commit_interval="0s",
+            partition_assignment_strategy=self.strategy,
+            group_instance_id=instance,
+            session_timeout="50ms",
+        )
+
+    def deliver(self, consumer: hw.Consumer[bytes, int], found: list[hw.Record[bytes, int]]) -> None:
+        assert consumer._member is not None
+        self.history.add([self.groups.delivered(consumer._member.id, record) for record in found])
 
 
-def check(history: History) -> None:
-    delivered: dict[int, set[int]] = defaultdict(set)
-    committed: dict[int, int] = defaultdict(int)
-    last: dict[tuple[int, int], int] = {}
-    owner: dict[int, int] = {}
-    repeated = 0
-    for kind, member, partition, offset in history.events:
-        if kind == "commit":
-            committed[partition] = max(committed[partition], offset)
-        elif kind == "deliver":
-            if offset in delivered[partition]:
-                repeated += 1
-            assert offset >= committed[partition], (
-                f"member {member} got partition {partition} offset {offset} after {committed[partition]} was committed"
-            )
-            if owner.get(partition) == member:
-                # In order and without a gap; or the partition went away and came back, and begins where it was committed.
-                assert offset in (last[member, partition] + 1, committed[partition])
-            owner[partition] = member
-            last[member, partition] = offset
-            delivered[partition].add(offset)
-    for partition in range(PARTITIONS):
-        assert delivered[partition] == set(range(RECORDS // PARTITIONS)), f"partition {partition} is incomplete"
-    assert repeated < RECORDS, "rebalances repeat little"
+@pytest.mark.parametrize("strategy", ["range", "cooperative-sticky"])
+def test_a_rebalance_repeats_at_most_what_was_not_committed(strategy: PartitionAssignmentStrategy) -> None:
+    with hw.open("memory:") as broker:
+        Load(broker, strategy, seed=20_260, records=30_000).run()
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("strategy", ["range", "cooperative-sticky"])
+def test_a_long_life_of_rebalances(strategy: PartitionAssignmentStrategy) -> None:
+    for seed in range(100):
+        with hw.open("memory:") as broker:
+            Load(broker, strategy, seed, records=100_000).run()

@@ -1,11 +1,14 @@
-"""The group coordinator: Kafka's range assignment, partitions that move one by one, nobody who owns what another owns."""
+"""The group coordinator: partitions that move one by one, nobody who owns what another owns, topics that grow."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from headwater.errors import ClosedError
-from headwater.log.groups import GroupCoordinator, Member, assign_range
+import headwater as hw
+from headwater.errors import ClosedError, InvalidArgumentError, UnknownTopicError
+from headwater.log.groups import ASSIGNORS, GroupCoordinator, Member, assign_range
 from headwater.records import TopicPartition
 
 
@@ -66,18 +69,18 @@ def test_a_commit_of_everything_lets_a_partition_go() -> None:
 
 
 def test_a_member_that_stays_away_loses_its_partitions_and_its_commits_are_refused() -> None:
-    groups = coordinator()
-    first = groups.join("g", ["t"], max_poll_interval=0.0)
+    now = 0.0
+    groups = GroupCoordinator(lambda topic: 4, lambda: None, monotonic=lambda: now)
+    first = groups.join("g", ["t"], max_poll_interval=10)
     dirty(groups, first, 0)
     grant = first.owned[TopicPartition("t", 0)]
     second = groups.join("g", ["t"], max_poll_interval=60)
-    first.last_poll -= 1
+    now = 10.1
     assert groups.heartbeat(second)[0].keys() == places(0, 1, 2, 3)
     written: list[object] = []
     with pytest.raises(ClosedError, match="max_poll_interval"):
         groups.commit(first, {TopicPartition("t", 0): 5}, {TopicPartition("t", 0): grant}, written.append)
     assert written == []
-    first.max_poll_interval = 60
     assert groups.heartbeat(first)[0].keys() == places(0, 1), "it comes back as a member"
 
 
@@ -118,3 +121,107 @@ def test_a_partition_lost_and_got_back_is_another_grant() -> None:
     groups.commit(second, {place: 5}, {place: stale}, written.append)
     assert written == [], "a position of an older grant is not committed"
     assert groups.mark_dirty(second, place, groups.heartbeat(second)[0][place])
+
+
+# --- strategies -------------------------------------------------------------------------------------------------------
+
+
+def test_sticky_moves_what_balance_needs_and_range_moves_more() -> None:
+    moved = {}
+    for strategy in ASSIGNORS:
+        groups = coordinator(6)
+        options: dict[str, Any] = {"max_poll_interval": 60, "strategy": strategy}
+        members = [groups.join("g", ["t"], **options) for _ in range(3)]
+        before = [set(member.owned.items()) for member in members]
+        groups.leave(members[0])
+        moved[strategy] = sum(
+            len(had - set(member.owned.items())) for member, had in zip(members[1:], before[1:], strict=True)
+        )
+        assert [len(member.owned) for member in members] == [0, 3, 3]
+    assert moved == {"range": 1, "cooperative-sticky": 0}
+
+
+def test_a_dirty_partition_that_moves_by_stickiness_waits_for_its_owner() -> None:
+    groups = coordinator(3)
+    first = groups.join("g", ["t"], max_poll_interval=60, strategy="cooperative-sticky")
+    assert all(dirty(groups, first, number) for number in range(3))
+    second = groups.join("g", ["t"], max_poll_interval=60, strategy="cooperative-sticky")
+    owned, revoking = groups.heartbeat(first)
+    assert owned.keys() == places(0, 1, 2) and revoking == places(2)
+    groups.release(first, revoking)
+    assert first.owned.keys() == places(0, 1) and second.owned.keys() == places(2)
+    assert first.owned == {place: owned[place] for place in first.owned}, "what stays keeps its grant"
+
+
+def test_another_strategy_than_the_groups_is_refused() -> None:
+    groups = coordinator()
+    first = groups.join("g", ["t"], max_poll_interval=60)
+    with pytest.raises(InvalidArgumentError, match="'range' as the other members of the group have"):
+        groups.join("g", ["t"], max_poll_interval=60, strategy="cooperative-sticky")
+    assert first.owned.keys() == places(0, 1, 2, 3)
+    groups.leave(first)
+    second = groups.join("g", ["t"], max_poll_interval=60, strategy="cooperative-sticky")
+    assert second.owned.keys() == places(0, 1, 2, 3), "a group without members has no strategy"
+    with hw.open("memory:") as broker:
+        broker.create_topic("t")
+        with pytest.raises(InvalidArgumentError, match="partition_assignment_strategy"):
+            broker.consumer("t", group="g", partition_assignment_strategy="roundrobin")  # type: ignore[call-overload]
+
+
+# --- topics that change -----------------------------------------------------------------------------------------------
+
+
+def test_a_topic_that_grows_is_shared_anew() -> None:
+    count, woken = 2, []
+    groups = GroupCoordinator(lambda topic: count, lambda: woken.append(1))
+    first = groups.join("g", ["t"], max_poll_interval=60)
+    second = groups.join("g", ["t"], max_poll_interval=60)
+    stranger = groups.join("other", ["u"], max_poll_interval=60)
+    count, had = 4, dict(stranger.owned)
+    woken.clear()
+    groups.topic_changed("t")
+    assert first.owned.keys() == places(0, 1) and second.owned.keys() == places(2, 3)
+    assert stranger.owned == had and woken
+
+
+def test_members_read_a_new_partition_from_its_first_record() -> None:
+    """Whatever their reset policy: nothing in it is older than the group."""
+    with hw.open("memory:") as broker:
+        count = 1
+        broker.create_topic("t", partitions=2)
+        broker._shared.groups = GroupCoordinator(lambda topic: count, lambda: None)
+        with broker.consumer("t", group="g", auto_offset_reset="latest", timeout="0s", value=int) as consumer:
+            with broker.producer() as producer:
+                producer.send("t", value=7, partition=1)
+            count = 2
+            broker._shared.groups.topic_changed("t")
+            assert [record.value for record in consumer] == [7]
+
+
+def test_without_a_group_new_partitions_are_read_from_their_first_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    with hw.open("memory:") as broker:
+        broker.create_topic("t", partitions=2)
+        monkeypatch.setattr(broker._shared, "partitions_of", lambda topic: 1)
+        with broker.consumer("t", auto_offset_reset="latest", timeout="0s", value=int) as consumer:
+            with broker.producer() as producer:
+                producer.send("t", value=7, partition=1)
+            assert list(consumer) == []
+            monkeypatch.undo()
+            broker._shared.groups.topic_changed("t")
+            assert [record.value for record in consumer] == [7]
+
+
+def test_a_deleted_topic_stands_in_nobodys_way() -> None:
+    def partitions_of(topic: str) -> int:
+        if topic in gone:
+            raise UnknownTopicError(topic)
+        return 2
+
+    gone: set[str] = set()
+    groups = GroupCoordinator(partitions_of, lambda: None)
+    first = groups.join("g", ["t", "u"], max_poll_interval=60)
+    gone.add("t")
+    second = groups.join("g", ["u"], max_poll_interval=60)
+    assert TopicPartition("t", 0) in first.owned, "its owner learns of it when it reads"
+    groups.leave(first)
+    assert second.owned.keys() == {TopicPartition("u", 0), TopicPartition("u", 1)}

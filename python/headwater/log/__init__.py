@@ -1,7 +1,8 @@
 """The broker: a directory of partitioned logs, with producers, consumers and consumer groups inside this process.
 
 Layout: `opening` from a path to a shared handle, `broker` topics and their serdes, `descriptions` topics as data,
-`producer`, `consumer`, `groups` who reads which partition, `policies` what happens to records that do not decode,
+`producer`, `consumer`; of a consumer, `assignment` the partitions that it reads, `position` how far it has come in one,
+`decoding` bytes to records, `policies` what happens to records that do not decode; `groups` who reads which partition;
 `verifying` and `dumping` directories and files seen from outside. Bytes, files and threads are Rust's.
 """
 

@@ -4,7 +4,8 @@ Records are fetched, decoded and made in batches of one partition; iteration han
 a partition is the offset after the last record handed out: that is what `Consumer.commit` commits, so a record counts
 as done when you commit after it, or (``auto_commit=True``) when you come back for the next one.
 
-A consumer belongs to one thread at a time. Its group membership is in `groups`.
+A consumer belongs to one thread at a time. Which partitions it reads and where they begin is in `assignment`, what its
+group says about that in `groups`, and how bytes become records in `decoding`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import logging
 import time
 from bisect import bisect_right
-from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -21,6 +21,7 @@ import msgspec
 
 from headwater._typing import AutoOffsetReset, IsolationLevel, OnError, PartitionAssignmentStrategy
 from headwater.errors import ClosedError, InvalidArgumentError, OffsetOutOfRangeError
+from headwater.log.assignment import Assignment
 from headwater.log.decoding import Decoder
 from headwater.log.groups import ASSIGNORS
 from headwater.log.position import Position
@@ -92,35 +93,20 @@ class Consumer(Generic[K, V]):
         self._is_closed = True  # until everything below has worked: __del__ runs on half-made consumers too
         _one_of("auto_offset_reset", auto_offset_reset, ("earliest", "latest", "none"))
         _one_of("isolation_level", isolation_level, ("read_uncommitted", "read_committed"))
-        if auto_commit and group is None:
-            raise InvalidArgumentError("expected a group to commit to, got none - at auto_commit; give group=")
-        if group is not None and (not isinstance(group, str) or not group):
-            raise InvalidArgumentError(f"expected the name of a group, got {group!r} - at group")
         _one_of("partition_assignment_strategy", partition_assignment_strategy, tuple(ASSIGNORS))
-        if group_instance_id is not None and group is None:
-            raise InvalidArgumentError(
-                "expected a group to be a member of, got none - at group_instance_id; give group="
-            )
-        if group_instance_id is not None and (not isinstance(group_instance_id, str) or not group_instance_id):
-            raise InvalidArgumentError(
-                f"expected the name of an instance, got {group_instance_id!r} - at group_instance_id"
-            )
+        _check_group(group, group_instance_id, auto_commit=auto_commit)
         if fetch_size < 1:
             raise InvalidArgumentError(f"expected 1 byte or more, got {fetch_size} - at fetch_size")
         self._shared = shared
         self._core = shared.core
         self._topics = {topic.name: topic for topic in topics}
         self._group = group
-        self._reset = auto_offset_reset
         self._is_read_committed = isolation_level == "read_committed"
         self._is_auto_commit = auto_commit
         self._auto_commit_seconds = parse_duration_ms(auto_commit_interval, "auto_commit_interval") / 1000
         self._timeout = None if timeout is None else parse_duration_ms(timeout, "timeout") / 1000
         self._fetch_size = fetch_size
         self._decoder = Decoder(shared, topics, key=key, value=value, on_error=on_error)
-        self._positions: dict[TopicPartition, Position] = {}
-        self._turn: deque[TopicPartition] = deque()
-        self._paused: set[TopicPartition] = set()
         # The batch that iteration is handing out: its partition, its records, and the record handed out last.
         self._active: TopicPartition | None = None
         self._batch: list[Record[K, V]] = []
@@ -128,11 +114,7 @@ class Consumer(Generic[K, V]):
         self._epoch = 0
         self._records = self._batches = self._commits = self._rebalances = 0
         self._next_auto_commit = time.monotonic() + self._auto_commit_seconds
-        self._topics_epoch = self._core.epoch()
-        counts = {name: shared.partitions_of(name) for name in self._topics}
-        if group is None:
-            self._adopt({TopicPartition(name, p): 0 for name, count in counts.items() for p in range(count)})
-        else:
+        if group is not None:
             shared.check_writable()
             self._member = shared.groups.join(
                 group,
@@ -142,11 +124,19 @@ class Consumer(Generic[K, V]):
                 instance_id=group_instance_id,
                 session_timeout=parse_duration_ms(session_timeout, "session_timeout") / 1000,
             )
-            try:
-                self._adopt(shared.groups.heartbeat(self._member)[0])
-            except BaseException:
+        try:
+            self._assignment = Assignment(
+                shared,
+                self._topics,
+                self._member,
+                auto_offset_reset=auto_offset_reset,
+                is_read_committed=self._is_read_committed,
+            )
+        except BaseException:
+            if self._member is not None:
                 shared.groups.leave(self._member)
-                raise
+            raise
+        self._positions = self._assignment.positions
         self._is_closed = False
         shared.register(self)
 
@@ -179,7 +169,9 @@ class Consumer(Generic[K, V]):
                 if left <= 0:
                     return
                 # Only the waiting leaves this thread; the consumer itself stays on it.
-                await loop.run_in_executor(None, self._core.wait, self._awaited(), left, self._is_read_committed)
+                await loop.run_in_executor(
+                    None, self._core.wait, self._assignment.awaited(), left, self._is_read_committed
+                )
             epoch = self._epoch
             for start in range(0, len(batch), _CHUNK):
                 for record in batch[start : start + _CHUNK]:
@@ -204,6 +196,7 @@ class Consumer(Generic[K, V]):
         Raises:
             SerdeError: The next record does not decode and ``on_error`` is ``"raise"``.
             OffsetOutOfRangeError: No position, and ``auto_offset_reset="none"``.
+            FencedInstanceIdError: A newer consumer has this one's ``group_instance_id``.
         """
         if max_records is not None and max_records < 1:
             raise InvalidArgumentError(f"expected 1 record or more, got {max_records} - at max_records")
@@ -232,24 +225,18 @@ class Consumer(Generic[K, V]):
             left = _WAIT_SLICE if deadline is None else min(_WAIT_SLICE, deadline - time.monotonic())
             if left <= 0:
                 return None
-            self._core.wait(self._awaited(), left, self._is_read_committed)
+            self._core.wait(self._assignment.awaited(), left, self._is_read_committed)
 
     def _keep_up(self) -> None:
         """In the middle of a batch: show the group a sign of life and commit if it is time to."""
         if self._member is not None:
-            now = time.monotonic()
-            self._member.last_poll = now
-            if self._is_auto_commit and now >= self._next_auto_commit:
+            self._shared.groups.show_life(self._member)
+            if self._is_auto_commit and time.monotonic() >= self._next_auto_commit:
                 self._commit_done()
 
     def _take(self) -> list[Record[K, V]] | None:
         """Give every partition its turn and return the first batch found."""
-        for _ in range(len(self._turn)):
-            place = self._turn[0]
-            self._turn.rotate(-1)
-            position = self._positions[place]
-            if place in self._paused:
-                continue
+        for place, position in self._assignment.in_turn():
             if position.is_drained():
                 self._fetch(place, position)
             if position.is_drained():
@@ -273,7 +260,7 @@ class Consumer(Generic[K, V]):
             try:
                 fetched = self._core.fetch(*place, position.next, self._fetch_size, self._is_read_committed)
             except OffsetOutOfRangeError:
-                position.move(self._reset_offset(place))
+                position.move(self._assignment.reset_offset(place))
                 continue
             following, offsets, timestamps, keys, values, headers = fetched
             if following == position.next:
@@ -323,7 +310,7 @@ class Consumer(Generic[K, V]):
     def seek_to_end(self) -> None:
         """Continue every assigned partition after its last record."""
         for place in self.assignment():
-            self._settled(*place).move(self._end(place))
+            self._settled(*place).move(self._assignment.end(place))
 
     def position(self, topic: str, partition: int) -> int:
         """The offset of the next record to be handed out.
@@ -342,7 +329,7 @@ class Consumer(Generic[K, V]):
             partition: Number of the partition.
         """
         self._check_open()
-        return self._committed_offsets().get(TopicPartition(topic, partition))
+        return self._assignment.committed_offsets().get(TopicPartition(topic, partition))
 
     def offsets_for_times(self, timestamp: Timestamp) -> dict[TopicPartition, int | None]:
         """By assigned partition, the first offset whose timestamp is at or after an instant; None if there is none.
@@ -358,7 +345,7 @@ class Consumer(Generic[K, V]):
         """By assigned partition, how many offsets lie between the position and the end."""
         self._check_open()
         done = self._done_offsets()
-        return {place: max(0, self._end(place) - done[place]) for place in sorted(done)}
+        return {place: max(0, self._assignment.end(place) - done[place]) for place in sorted(done)}
 
     def assignment(self) -> frozenset[TopicPartition]:
         """The partitions that this consumer reads now."""
@@ -374,7 +361,7 @@ class Consumer(Generic[K, V]):
         wanted = [TopicPartition(*pair) for pair in partitions] or list(self.assignment())
         for place in wanted:
             self._settled(*place)
-        self._paused.update(wanted)
+        self._assignment.paused.update(wanted)
 
     def resume(self, *partitions: tuple[str, int]) -> None:
         """Undo `pause`.
@@ -383,11 +370,13 @@ class Consumer(Generic[K, V]):
             *partitions: ``(topic, partition)`` pairs; default all.
         """
         self._check_open()
-        self._paused.difference_update([TopicPartition(*pair) for pair in partitions] or list(self._paused))
+        self._assignment.paused.difference_update(
+            [TopicPartition(*pair) for pair in partitions] or list(self._assignment.paused)
+        )
 
     def paused(self) -> frozenset[TopicPartition]:
         """The paused partitions."""
-        return frozenset(self._paused)
+        return frozenset(self._assignment.paused)
 
     def _settled(self, topic: str, partition: int, *, is_moving: bool = True) -> Position:
         """Find an assigned partition's position, exact at this moment; `is_moving` ends the batch being iterated."""
@@ -406,16 +395,6 @@ class Consumer(Generic[K, V]):
         else:
             position.done = self._done_offsets()[TopicPartition(topic, partition)]
         return position
-
-    def _end(self, place: TopicPartition) -> int:
-        _, last_stable, high_watermark = self._core.watermarks(*place)
-        return last_stable if self._is_read_committed else high_watermark
-
-    def _awaited(self) -> list[tuple[str, int, int]]:
-        """What to wait for: the next offset of every partition that may be read."""
-        return [
-            (place.topic, place.partition, p.next) for place, p in self._positions.items() if place not in self._paused
-        ]
 
     def _done_offsets(self) -> dict[TopicPartition, int]:
         """The next offset to commit of every partition, the record being processed counted as done."""
@@ -438,6 +417,7 @@ class Consumer(Generic[K, V]):
         Raises:
             InvalidArgumentError: The consumer has no group.
             ClosedError: This consumer was taken for dead and its partitions went to others.
+            FencedInstanceIdError: A newer consumer has this one's ``group_instance_id``.
         """
         self._check_open()
         if self._member is None:
@@ -492,7 +472,7 @@ class Consumer(Generic[K, V]):
     def _follow_group(self) -> None:
         """Give back what the group asks for, and take what it gives."""
         if self._member is None:
-            self._follow_topics()
+            self._assignment.adopt_new_partitions()
             return
         groups = self._shared.groups
         owned, revoking = groups.heartbeat(self._member)
@@ -501,59 +481,9 @@ class Consumer(Generic[K, V]):
                 self._commit_done()
             groups.release(self._member, revoking)
             owned, _ = groups.heartbeat(self._member)
-        if owned != {place: position.grant for place, position in self._positions.items()}:
+        if owned != self._assignment.grants():
             self._rebalances += 1
-            self._adopt(owned)
-
-    def _follow_topics(self) -> None:
-        """Without a group: take up partitions that were added since, from their first record."""
-        epoch = self._core.epoch()
-        if epoch == self._topics_epoch:
-            return
-        self._topics_epoch = epoch
-        for name in self._topics:
-            for partition in range(self._shared.partitions_of(name)):
-                place = TopicPartition(name, partition)
-                if place not in self._positions:
-                    self._positions[place] = Position(self._core.watermarks(*place)[0], None, 0)
-                    self._turn.append(place)
-
-    def _adopt(self, owned: Mapping[TopicPartition, int]) -> None:
-        """Make positions for the partitions gained and forget those of the partitions lost, or lost and gained again."""
-        for place, position in list(self._positions.items()):
-            if owned.get(place) != position.grant:
-                del self._positions[place]
-        self._paused &= owned.keys()
-        gained = sorted(owned.keys() - self._positions.keys())
-        committed = self._committed_offsets() if gained and self._group is not None else {}
-        for place in gained:
-            offset = committed.get(place)
-            if offset is not None:
-                start = offset
-            elif self._member is None:
-                start = self._reset_offset(place)
-            else:
-                start = self._shared.groups.first_offset(self._member, place, self._reset_offset)
-            self._positions[place] = Position(start, offset, owned[place])
-        self._turn = deque(sorted(owned))
-
-    def _committed_offsets(self) -> dict[TopicPartition, int]:
-        if self._group is None:
-            return {}
-        return {TopicPartition(t, p): offset for t, p, offset, _ in self._core.fetch_offsets(self._group)}
-
-    def _reset_offset(self, place: TopicPartition) -> int:
-        start, _, _ = self._core.watermarks(*place)
-        if self._reset == "earliest":
-            return start
-        if self._reset == "latest":
-            return self._end(place)
-        raise OffsetOutOfRangeError(
-            f"expected a committed offset within the log, got none - at topic {place.topic!r} partition "
-            f'{place.partition} for group {self._group!r}; seek, or use auto_offset_reset="earliest" or "latest"',
-            topic=place.topic,
-            partition=place.partition,
-        )
+            self._assignment.adopt(owned)
 
     # --- the rest -----------------------------------------------------------------------------------------------------
 
@@ -571,7 +501,10 @@ class Consumer(Generic[K, V]):
         )
 
     def close(self) -> None:
-        """Leave the group, after a last commit if ``auto_commit``; closing twice does nothing."""
+        """Leave the group, after a last commit if ``auto_commit``; closing twice does nothing.
+
+        A static member keeps its partitions for its ``session_timeout``.
+        """
         self._close(is_current_done=True)
 
     def _close(self, *, is_current_done: bool) -> None:
@@ -623,9 +556,21 @@ class Consumer(Generic[K, V]):
         if self._is_closed:
             raise ClosedError("expected an open consumer, got a closed one; make a new one with broker.consumer()")
         self._shared.check_usable()
+        if self._member is not None:
+            self._member.check_not_fenced()
 
 
 def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
     if value not in allowed:
         shown = ", ".join(repr(choice) for choice in allowed)
         raise InvalidArgumentError(f"expected one of {shown}, got {value!r} - at {name}")
+
+
+def _check_group(group: Any, instance_id: Any, *, auto_commit: bool) -> None:
+    """Refuse names that are none, and what only a group can do without one."""
+    for setting, is_given in (("auto_commit", auto_commit), ("group_instance_id", instance_id is not None)):
+        if is_given and group is None:
+            raise InvalidArgumentError(f"expected a group, got none - at {setting}; give group=")
+    for setting, name in (("group", group), ("group_instance_id", instance_id)):
+        if name is not None and (not isinstance(name, str) or not name):
+            raise InvalidArgumentError(f"expected a name, got {name!r} - at {setting}")

@@ -82,7 +82,8 @@ class _Sharing:
         self._subscribers = {
             topic: [member for member, topics in members.items() if topic in topics] for topic in partitions
         }
-        self.held: dict[str, dict[str, set[TopicPartition]]] = {member: defaultdict(set) for member in members}
+        # By member and topic, in the order in which they came: what came last goes first, and costs nothing to find.
+        self.held: dict[str, dict[str, list[TopicPartition]]] = {member: defaultdict(list) for member in members}
         self._load = dict.fromkeys(members, 0)
 
     def place(self, owned: Mapping[TopicPartition, str]) -> None:
@@ -107,7 +108,8 @@ class _Sharing:
             if self._load[target] + 2 <= self._load[source]:
                 while target != source:
                     giver, topic = came_from[target]
-                    self._move(max(self.held[giver][topic]), giver, target)
+                    self._give(self.held[giver][topic].pop(), target)
+                    self._load[giver] -= 1
                     target = giver
                 return True
         return False
@@ -128,10 +130,5 @@ class _Sharing:
         return came_from
 
     def _give(self, place: TopicPartition, member: str) -> None:
-        self.held[member][place.topic].add(place)
+        self.held[member][place.topic].append(place)
         self._load[member] += 1
-
-    def _move(self, place: TopicPartition, giver: str, taker: str) -> None:
-        self.held[giver][place.topic].discard(place)
-        self._load[giver] -= 1
-        self._give(place, taker)
