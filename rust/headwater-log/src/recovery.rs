@@ -361,7 +361,7 @@ impl Walk<'_> {
         let mut rest = vec![0; length];
         let read = segment.file.read_at(&mut rest, position).map_err(Error::io("read a segment", path))?;
         rest.truncate(read);
-        let found = next_good(&rest, self.expected, segment.base_offset);
+        let found = next_good(&rest, self.expected, segment.base_offset, next_base.unwrap_or(self.limit));
         let is_below = self.expected < self.recovery_point;
         if found.is_none() && next_base.is_none() && !is_below {
             self.warnings.push(format!(

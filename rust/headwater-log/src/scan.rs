@@ -73,7 +73,7 @@ impl Scan {
     pub(crate) fn skip(&mut self, position: u64, expected: u64, base: u64) -> io::Result<Option<u64>> {
         self.move_to(position);
         self.fill(self.size - position)?;
-        let found = next_good(&self.buffer, expected, base);
+        let found = next_good(&self.buffer, expected, base, u64::MAX);
         self.move_to(found.map_or(self.size, |(at, _)| position + at as u64));
         Ok(found.map(|(_, offset)| offset))
     }

@@ -215,7 +215,7 @@ impl Segment {
         let end = self.size.load(Ordering::Acquire);
         let mut rest = vec![0; usize::try_from(end.saturating_sub(position)).map_err(std::io::Error::other)?];
         let read = self.file.read_at(&mut rest, position)?;
-        let found = next_good(&rest[..read], expected, self.base_offset);
+        let found = next_good(&rest[..read], expected, self.base_offset, self.next_offset.load(Ordering::Acquire));
         let (end, next_offset) = match found {
             Some((at, offset)) => (position + at as u64, offset),
             None => (end, self.next_offset.load(Ordering::Acquire)),
@@ -287,13 +287,14 @@ pub(crate) fn check(header: &Header, expected: u64, base: u64) -> std::result::R
 
 /// The first good batch behind the start of `bytes`: its place and offset. A bad header's length cannot be trusted, so
 /// every byte may be where it begins.
-pub(crate) fn next_good(bytes: &[u8], expected: u64, base: u64) -> Option<(usize, u64)> {
+pub(crate) fn next_good(bytes: &[u8], expected: u64, base: u64, until: u64) -> Option<(usize, u64)> {
     (1..bytes.len().saturating_sub(HEADER_BYTES - 1)).find_map(|at| {
         if bytes[at + 16] != 2 {
             return None;
         }
         let header = Header::parse(&bytes[at..]).ok()?;
-        let is_plausible = check(&header, expected, base).is_ok() && header.records_count > 0;
+        let is_plausible =
+            check(&header, expected, base).is_ok() && header.next_offset() <= until && header.records_count > 0;
         (is_plausible && header.verify(&bytes[at..]).is_ok()).then_some((at, header.base_offset))
     })
 }
