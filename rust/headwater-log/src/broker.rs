@@ -9,13 +9,14 @@
 //! which becomes a topic when the directory is opened.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 
+use crate::background::{Threads, ensure_threads};
 use crate::catalog::{self, find_foreign, is_leftover, read_topics};
 use crate::growth::Growth;
 use crate::offsets::{OFFSETS_TOPIC, OffsetStore};
@@ -26,8 +27,6 @@ use crate::{Clock, Durability, Error, Partition, Result, SystemClock, Topic, Top
 const LOCK: &str = ".lock";
 /// When the commits before are forgotten: reading so many takes some tenths of a second.
 const OFFSETS_SEGMENT_BYTES: &str = "16777216";
-/// How often retention is looked at.
-const RETENTION_CHECK: Duration = Duration::from_secs(30);
 
 /// What a broker may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -63,17 +62,16 @@ pub struct Broker {
 }
 
 #[derive(Debug)]
-struct Inner {
+pub(crate) struct Inner {
     storage: Arc<dyn Storage>,
-    options: Options,
-    topics: RwLock<BTreeMap<String, Arc<Topic>>>,
+    pub(crate) options: Options,
+    pub(crate) topics: RwLock<BTreeMap<String, Arc<Topic>>>,
     /// Held while topics are made, changed or deleted.
     changes: Mutex<()>,
     offsets: OffsetStore,
     warnings: Vec<String>,
     growth: Arc<Growth>,
-    is_syncer_running: AtomicBool,
-    is_janitor_running: AtomicBool,
+    pub(crate) threads: Threads,
     is_closed: AtomicBool,
     lock: Mutex<Option<LockGuard>>,
 }
@@ -133,8 +131,7 @@ impl Broker {
             offsets,
             warnings,
             growth,
-            is_syncer_running: AtomicBool::new(false),
-            is_janitor_running: AtomicBool::new(false),
+            threads: Threads::default(),
             is_closed: AtomicBool::new(false),
             lock: Mutex::new(lock),
         });
@@ -270,11 +267,12 @@ impl Broker {
         self.topics().iter().flat_map(|topic| &topic.partitions).try_for_each(|partition| partition.sync())
     }
 
-    /// Syncs, notes a clean close, and frees the lock. Closing twice does nothing.
+    /// Ends the broker's threads, syncs, notes a clean close, and frees the lock. Closing twice does nothing.
     pub fn close(&self) -> Result<()> {
         if self.inner.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        self.inner.threads.end();
         let mut outcome = Ok(());
         for topic in self.topics() {
             for partition in &topic.partitions {
@@ -337,7 +335,7 @@ impl Inner {
         Ok(topic)
     }
 
-    fn apply_retention(&self) -> Result<()> {
+    pub(crate) fn apply_retention(&self) -> Result<()> {
         let now = self.options.clock.now_ms();
         let topics: Vec<Arc<Topic>> = self.topics.read().values().cloned().collect();
         topics
@@ -384,58 +382,4 @@ fn open_topic(
         opened.push(Arc::new(partition));
     }
     Ok(Topic { name: name.to_owned(), config, partitions: opened })
-}
-
-/// Starts the threads that the topics' settings ask for, once each.
-fn ensure_threads(inner: &Arc<Inner>) {
-    let weak = Arc::downgrade(inner);
-    if shortest_interval(inner).is_some() && !inner.is_syncer_running.swap(true, Ordering::AcqRel) {
-        start("headwater-syncer", weak.clone(), |inner| {
-            sync_dirty(inner);
-            shortest_interval(inner).unwrap_or(RETENTION_CHECK)
-        });
-    }
-    let has_retention =
-        |topic: &Arc<Topic>| topic.config.retention_ms().is_some() || topic.config.retention_bytes().is_some();
-    if inner.topics.read().values().any(has_retention) && !inner.is_janitor_running.swap(true, Ordering::AcqRel) {
-        start("headwater-janitor", weak, |inner| {
-            // What fails is tried again; a partition that cannot be written says so to whoever appends.
-            let _ = inner.apply_retention();
-            RETENTION_CHECK
-        });
-    }
-}
-
-/// Runs `round` again and again, sleeping as long as it says, until the broker is gone.
-fn start(name: &str, weak: Weak<Inner>, round: impl Fn(&Inner) -> Duration + Send + 'static) {
-    let run = move || {
-        while let Some(inner) = weak.upgrade().filter(|inner| !inner.is_closed.load(Ordering::Acquire)) {
-            let pause = round(&inner);
-            drop(inner);
-            std::thread::sleep(pause);
-        }
-    };
-    // Without the thread a setting would promise what nobody does; spawning fails only when the machine has none left.
-    std::thread::Builder::new().name(name.into()).spawn(run).expect("a thread for the log");
-}
-
-fn shortest_interval(inner: &Inner) -> Option<Duration> {
-    let topics = inner.topics.read();
-    let of_topics = topics.values().flat_map(|topic| &topic.partitions).map(|partition| partition.durability());
-    let interval = |durability| match durability {
-        Durability::Interval(ms) => Some(Duration::from_millis(ms)),
-        Durability::Fsync | Durability::Os => None,
-    };
-    of_topics.chain([inner.options.durability]).filter_map(interval).min()
-}
-
-/// Syncs every partition that asks for it.
-fn sync_dirty(inner: &Inner) {
-    let topics: Vec<Arc<Topic>> = inner.topics.read().values().cloned().collect();
-    for partition in topics.iter().flat_map(|topic| &topic.partitions) {
-        if matches!(partition.durability(), Durability::Interval(_)) && partition.is_dirty() {
-            // A failure poisons the partition: whoever appends next is told.
-            let _ = partition.sync();
-        }
-    }
 }

@@ -24,6 +24,7 @@
 //! `recovery` what a partition is made of when it is opened; [`OffsetStore`] committed offsets; [`storage`] the file
 //! system, the real one and two that are not.
 
+mod background;
 mod broker;
 mod catalog;
 mod checkpoint;
