@@ -10,14 +10,15 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 
 use self::following::open_beside;
+use crate::background::{Threads, ensure_threads};
 use crate::catalog::{self, find_foreign, is_leftover, read_topics};
 use crate::growth::Growth;
 use crate::offsets::{OFFSETS_TOPIC, OffsetStore};
@@ -31,8 +32,6 @@ mod following;
 const LOCK: &str = ".lock";
 /// When the commits before are forgotten: reading so many takes some tenths of a second.
 const INTERNAL_SEGMENT_BYTES: &str = "16777216";
-/// How often retention is looked at.
-const RETENTION_CHECK: Duration = Duration::from_secs(30);
 
 /// What a broker may do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -70,8 +69,8 @@ pub struct Broker {
 #[derive(Debug)]
 pub(crate) struct Inner {
     storage: Arc<dyn Storage>,
-    options: Options,
-    topics: RwLock<BTreeMap<String, Arc<Topic>>>,
+    pub(crate) options: Options,
+    pub(crate) topics: RwLock<BTreeMap<String, Arc<Topic>>>,
     /// Held while topics are made, changed or deleted.
     changes: Mutex<()>,
     /// The list of topics that a log that is only read has last seen.
@@ -80,8 +79,7 @@ pub(crate) struct Inner {
     pub(crate) transactions: Coordinator,
     warnings: Vec<String>,
     growth: Arc<Growth>,
-    is_syncer_running: AtomicBool,
-    is_janitor_running: AtomicBool,
+    pub(crate) threads: Threads,
     is_closed: AtomicBool,
     lock: Mutex<Option<LockGuard>>,
 }
@@ -154,8 +152,7 @@ impl Broker {
             transactions,
             warnings,
             growth,
-            is_syncer_running: AtomicBool::new(false),
-            is_janitor_running: AtomicBool::new(false),
+            threads: Threads::default(),
             is_closed: AtomicBool::new(false),
             lock: Mutex::new(lock),
         });
@@ -274,7 +271,9 @@ impl Broker {
     /// `Corrupt` if a decision may lie in damaged bytes; those of writing.
     pub fn transactional_producer(&self, id: &str, timeout_ms: i32) -> Result<TransactionalProducer> {
         self.inner.check_writable()?;
-        TransactionalProducer::new(Arc::clone(&self.inner), id, timeout_ms)
+        let producer = TransactionalProducer::new(Arc::clone(&self.inner), id, timeout_ms)?;
+        ensure_threads(&self.inner);
+        Ok(producer)
     }
 
     /// Every transactional id, by name.
@@ -318,11 +317,12 @@ impl Broker {
         self.topics().iter().flat_map(|topic| &topic.partitions).try_for_each(|partition| partition.sync())
     }
 
-    /// Syncs, notes a clean close, and frees the lock. Closing twice does nothing.
+    /// Ends the broker's threads, syncs, notes a clean close, and frees the lock. Closing twice does nothing.
     pub fn close(&self) -> Result<()> {
         if self.inner.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        self.inner.threads.end();
         let mut outcome = Ok(());
         if self.inner.options.mode == Mode::ReadWrite {
             outcome = self.inner.transactions.abort_all(&self.inner.offsets);
@@ -447,7 +447,7 @@ impl Inner {
         Ok(new)
     }
 
-    fn apply_retention(&self) -> Result<()> {
+    pub(crate) fn apply_retention(&self) -> Result<()> {
         let now = self.options.clock.now_ms();
         let topics: Vec<Arc<Topic>> = self.topics.read().values().cloned().collect();
         topics
@@ -512,58 +512,4 @@ fn open_partitions(
         opened.push(Arc::new(partition));
     }
     Ok(opened)
-}
-
-/// Starts the threads that the topics' settings ask for, once each.
-fn ensure_threads(inner: &Arc<Inner>) {
-    let weak = Arc::downgrade(inner);
-    if shortest_interval(inner).is_some() && !inner.is_syncer_running.swap(true, Ordering::AcqRel) {
-        start("headwater-syncer", weak.clone(), |inner| {
-            sync_dirty(inner);
-            shortest_interval(inner).unwrap_or(RETENTION_CHECK)
-        });
-    }
-    let has_retention =
-        |topic: &Arc<Topic>| topic.config.retention_ms().is_some() || topic.config.retention_bytes().is_some();
-    if inner.topics.read().values().any(has_retention) && !inner.is_janitor_running.swap(true, Ordering::AcqRel) {
-        start("headwater-janitor", weak, |inner| {
-            // What fails is tried again; a partition that cannot be written says so to whoever appends.
-            let _ = inner.apply_retention();
-            RETENTION_CHECK
-        });
-    }
-}
-
-/// Runs `round` again and again, sleeping as long as it says, until the broker is gone.
-fn start(name: &str, weak: Weak<Inner>, round: impl Fn(&Inner) -> Duration + Send + 'static) {
-    let run = move || {
-        while let Some(inner) = weak.upgrade().filter(|inner| !inner.is_closed.load(Ordering::Acquire)) {
-            let pause = round(&inner);
-            drop(inner);
-            std::thread::sleep(pause);
-        }
-    };
-    // Without the thread a setting would promise what nobody does; spawning fails only when the machine has none left.
-    std::thread::Builder::new().name(name.into()).spawn(run).expect("a thread for the log");
-}
-
-fn shortest_interval(inner: &Inner) -> Option<Duration> {
-    let topics = inner.topics.read();
-    let of_topics = topics.values().flat_map(|topic| &topic.partitions).map(|partition| partition.durability());
-    let interval = |durability| match durability {
-        Durability::Interval(ms) => Some(Duration::from_millis(ms)),
-        Durability::Fsync | Durability::Os => None,
-    };
-    of_topics.chain([inner.options.durability]).filter_map(interval).min()
-}
-
-/// Syncs every partition that asks for it.
-fn sync_dirty(inner: &Inner) {
-    let topics: Vec<Arc<Topic>> = inner.topics.read().values().cloned().collect();
-    for partition in topics.iter().flat_map(|topic| &topic.partitions) {
-        if matches!(partition.durability(), Durability::Interval(_)) && partition.is_dirty() {
-            // A failure poisons the partition: whoever appends next is told.
-            let _ = partition.sync();
-        }
-    }
 }

@@ -25,6 +25,7 @@
 //! [`OffsetStore`] committed offsets; `producers` and [`TransactionalProducer`] idempotence and transactions; [`storage`]
 //! the file system, the real one and two that are not.
 
+mod background;
 mod broker;
 mod catalog;
 mod checkpoint;

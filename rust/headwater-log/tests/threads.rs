@@ -101,3 +101,47 @@ fn an_interval_of_one_topic_is_kept_in_a_broker_of_another_durability() {
         std::thread::yield_now();
     }
 }
+
+/// Threads of this process by the names that the log gives its own.
+#[cfg(target_os = "linux")]
+fn threads_of_the_log() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let name = |task: std::io::Result<std::fs::DirEntry>| std::fs::read_to_string(task.unwrap().path().join("comm"));
+    // A thread that ends while we look has no name any more.
+    tasks.filter_map(|task| name(task).ok()).filter(|name| name.starts_with("headwater-")).count()
+}
+
+#[cfg(target_os = "linux")]
+fn await_threads(count: usize) {
+    let is_there = (0..10_000).any(|_| {
+        std::thread::sleep(Duration::from_millis(1));
+        threads_of_the_log() == count
+    });
+    assert!(is_there, "expected {count} threads, got {}", threads_of_the_log());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_threads_of_a_closed_or_dropped_broker_end() {
+    // In a process of its own: other tests have brokers, too.
+    if std::env::var_os("HEADWATER_TEST_ALONE").is_none() {
+        let name = "the_threads_of_a_closed_or_dropped_broker_end";
+        let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+        let done = alone.args(["--exact", name]).env("HEADWATER_TEST_ALONE", "1").output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+        return;
+    }
+    for is_closed in [true, false] {
+        let broker = workload::open(&Arc::new(MemoryStorage::default())).unwrap();
+        // An hour between rounds: only being woken ends the syncer in time.
+        let settings = [("headwater.durability", "interval:3600000"), ("retention.ms", "1000")];
+        broker.create_topic("t", 1, workload::settings(&settings)).unwrap();
+        await_threads(2);
+        if is_closed {
+            broker.close().unwrap();
+            await_threads(0); // the kernel lists a thread for a moment after it was joined
+        }
+        drop(broker);
+        await_threads(0);
+    }
+}
