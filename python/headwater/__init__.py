@@ -83,6 +83,9 @@ if TYPE_CHECKING:
         ProcessingError as ProcessingError,
     )
     from headwater.errors import (
+        ProducerFencedError as ProducerFencedError,
+    )
+    from headwater.errors import (
         SerdeError as SerdeError,
     )
     from headwater.errors import (
@@ -178,6 +181,7 @@ _EXPORTS = {
     "ManualClock": "headwater.time",
     "OffsetOutOfRangeError": "headwater.errors",
     "ProcessingError": "headwater.errors",
+    "ProducerFencedError": "headwater.errors",
     "Producer": "headwater.log",
     "Record": "headwater.records",
     "RecordMetadata": "headwater.records",
@@ -230,6 +234,7 @@ __all__ = [
     "ManualClock",
     "OffsetOutOfRangeError",
     "ProcessingError",
+    "ProducerFencedError",
     "Producer",
     "Record",
     "RecordMetadata",

@@ -112,6 +112,12 @@ class FencedInstanceIdError(ClosedError):
     code = "fenced_instance_id"
 
 
+class ProducerFencedError(ClosedError):
+    """A newer producer has this one's ``transactional_id``, or its transaction took too long. Make a new one."""
+
+    code = "producer_fenced"
+
+
 class InternalError(HeadwaterError):
     """A bug in headwater: please report it, with the traceback."""
 

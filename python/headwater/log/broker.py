@@ -257,6 +257,8 @@ class Broker:
         batch_size: int = 131_072,
         compression: Compression | None = None,
         buffer_memory: int = 67_108_864,
+        transactional_id: str | None = None,
+        transaction_timeout: Duration = "1m",
     ) -> Producer:
         """Make a producer.
 
@@ -267,6 +269,9 @@ class Broker:
             batch_size: Bytes of records at which a batch is sent at once.
             compression: ``"gzip"``, ``"snappy"``, ``"lz4"`` or ``"zstd"``.
             buffer_memory: Bytes of records that may wait; above it `send` blocks.
+            transactional_id: Send in transactions (`Producer.begin`), under this name: a producer that has it already is
+                fenced, and what it left open is aborted. Transactions sync, whatever the durability.
+            transaction_timeout: A transaction that takes longer is aborted, and the producer fenced; at most 15 minutes.
 
         Returns:
             A `Producer`; close it or use ``with``.
@@ -284,7 +289,14 @@ class Broker:
         for name, size in (("batch_size", batch_size), ("buffer_memory", buffer_memory)):
             if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= 1 << 40:
                 raise InvalidArgumentError(f"expected 1 byte or more, got {size!r} - at {name}")
+        if transactional_id is None:
+            transaction = None
+        elif acks not in ("all", -1):
+            raise InvalidArgumentError(f'expected acks="all" in transactions, got {acks!r} - at acks')
+        else:
+            transaction = shared.transaction(transactional_id, transaction_timeout)
         made = shared.producer(
+            transaction=transaction,
             acks=-1 if acks == "all" else acks,
             linger_ms=parse_duration_ms(linger, "linger"),
             batch_size=min(batch_size, 64 << 20),

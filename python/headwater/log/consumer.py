@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -31,6 +31,7 @@ from headwater.time import Duration, Timestamp, parse_duration_ms, to_timestamp_
 from headwater.topics import Topic
 
 if TYPE_CHECKING:
+    from headwater._core import Transaction
     from headwater.log.groups import Member
     from headwater.log.opening import SharedLog
 
@@ -307,6 +308,16 @@ class Consumer(Generic[K, V]):
         for place in self.assignment():
             self._settled(*place).move(self._core.watermarks(*place)[0])
 
+    def seek_to_committed(self) -> None:
+        """Continue every assigned partition where the group has committed, else where ``auto_offset_reset`` says.
+
+        After a transaction that was aborted: what it had read is read again.
+        """
+        committed = self._assignment.committed_offsets()
+        for place in self.assignment():
+            offset = committed.get(place)
+            self._settled(*place).move(self._assignment.reset_offset(place) if offset is None else offset)
+
     def seek_to_end(self) -> None:
         """Continue every assigned partition after its last record."""
         for place in self.assignment():
@@ -434,6 +445,12 @@ class Consumer(Generic[K, V]):
         self._commit(chosen)
 
     def _commit(self, offsets: dict[TopicPartition, int]) -> None:
+        self._note_committed(self._write_offsets(offsets, self._core.commit_offsets))
+
+    def _write_offsets(
+        self, offsets: dict[TopicPartition, int], write: Callable[[str, list[tuple[str, int, int, str]]], None]
+    ) -> dict[TopicPartition, int]:
+        """Write those of the offsets that are news to the group, if it lets this consumer; returns them."""
         assert self._member is not None and self._group is not None
         changed = {place: o for place, o in offsets.items() if self._positions[place].committed != o}
         group = self._group
@@ -442,13 +459,17 @@ class Consumer(Generic[K, V]):
                 self._member,
                 changed,
                 {place: self._positions[place].grant for place in changed},
-                lambda kept: self._core.commit_offsets(
-                    group, [(place.topic, place.partition, o, "") for place, o in kept.items()]
-                ),
+                lambda kept: write(group, [(place.topic, place.partition, o, "") for place, o in kept.items()]),
             )
             self._commits += 1
+        return changed
+
+    def _note_committed(self, changed: dict[TopicPartition, int]) -> None:
+        """Account for offsets that are committed: partitions of which nothing else is due may change hands."""
+        assert self._member is not None
         for place, offset in changed.items():
-            self._positions[place].committed = offset
+            if place in self._positions:
+                self._positions[place].committed = offset
         done = self._done_offsets()
         self._shared.groups.mark_clean(
             self._member,
@@ -461,6 +482,14 @@ class Consumer(Generic[K, V]):
             },
         )
         self._next_auto_commit = time.monotonic() + self._auto_commit_seconds
+
+    def _send_offsets(self, transaction: Transaction) -> Callable[[], None]:
+        """Commit everything handed out so far in a transaction; the function returned accounts for it once that counts."""
+        self._check_open()
+        if self._member is None:
+            raise InvalidArgumentError("expected a consumer with a group, got one without; open it with group=")
+        changed = self._write_offsets(self._done_offsets(), transaction.send_offsets)
+        return lambda: None if self._is_closed else self._note_committed(changed)
 
     def _commit_done(self) -> None:
         """The automatic commit; losing a partition is no error here, its records come again elsewhere."""

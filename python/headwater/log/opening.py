@@ -25,10 +25,13 @@ from headwater.log.descriptions import PartitionDescription
 from headwater.log.groups import GroupCoordinator
 from headwater.log.producer import Producer
 from headwater.serdes import Serde, serde_from_config, serde_to_config
-from headwater.time import parse_duration_ms
+from headwater.time import Duration, parse_duration_ms
 from headwater.topics import check_topic_name
 
 _LOGGER = logging.getLogger("headwater")
+MAX_TRANSACTION_MS = 15 * 60 * 1000
+"""Kafka's limit on the time-out of a transaction."""
+
 _LOCK = threading.RLock()
 _OPEN: dict[tuple[str, str], SharedLog] = {}
 _PRODUCERS: weakref.WeakSet[Producer] = weakref.WeakSet()
@@ -169,14 +172,34 @@ class SharedLog:
         batch_size: int = 1 << 17,
         compression: str = "none",
         buffer_memory: int = 64 << 20,
+        transaction: _core.Transaction | None = None,
     ) -> Producer:
         """Make a producer, known to `close` and to the exit handler."""
         self.check_writable()
-        made = Producer(self.core, acks, linger_ms, batch_size, compression, buffer_memory, self._encoders)
+        made = Producer(self.core, acks, linger_ms, batch_size, compression, buffer_memory, self._encoders, transaction)
         made._shared = self
+        made._transaction = transaction
         self.register(made)
         _PRODUCERS.add(made)
         return made
+
+    def transaction(self, transactional_id: str, timeout: Duration) -> _core.Transaction:
+        """Take over a transactional id: whoever has it is fenced, and what it left open is aborted.
+
+        Args:
+            transactional_id: Any text.
+            timeout: After so long a transaction is aborted; at most 15 minutes.
+
+        Raises:
+            InvalidArgumentError: A wrong argument.
+        """
+        self.check_writable()
+        if not isinstance(transactional_id, str) or not transactional_id:
+            raise InvalidArgumentError(f"expected a name, got {transactional_id!r} - at transactional_id")
+        timeout_ms = parse_duration_ms(timeout, "transaction_timeout")
+        if not 0 < timeout_ms <= MAX_TRANSACTION_MS:
+            raise InvalidArgumentError(f"expected 1 ms to 15 minutes, got {timeout!r} - at transaction_timeout")
+        return _core.Transaction(self.core, transactional_id, timeout_ms)
 
     def _encoders(self, topic: str) -> tuple[Any, Any]:
         """For the producer: how the topic's keys and values are encoded; None means by the value's own type."""

@@ -4,23 +4,27 @@
 until its batch is full, then the next), and adds the record to that partition's batch. A Rust thread appends batches when
 they are full, when ``linger`` has passed or when somebody waits, and completes the handles. When ``buffer_memory`` is
 full, `send` waits: no record is ever dropped.
+
+With a ``transactional_id`` records are sent in transactions, which are decided in Rust (`_core.Transaction`).
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from headwater import _core
+from headwater.errors import HeadwaterError, InvalidArgumentError, ProducerFencedError
 from headwater.records import Record, RecordMetadata
 from headwater.serdes import Serde, json, resolve, serde_for_value
 from headwater.time import Duration, parse_duration_ms
 
 if TYPE_CHECKING:
+    from headwater.log.consumer import Consumer
     from headwater.log.opening import SharedLog
 
 SendHandle = _core.SendHandle
@@ -44,6 +48,8 @@ class Producer(_core.Producer):
 
     _shared: SharedLog
     _owner: Any  # the broker handle, which must not be collected before its producer
+    _transaction: _core.Transaction | None = None
+    _offered: list[Callable[[], None]]  # what is to be done once the open transaction is committed
 
     def send_many(self, topic: str, rows: Any, *, key: Any = None, value: Any = None) -> int:
         """Write many records at once, without a handle each; `flush` waits for them and raises what went wrong.
@@ -82,6 +88,90 @@ class Producer(_core.Producer):
             headers.append(entry[3] or None)
         return self.send_columns(topic, _encode(keys, key_serde), _encode(values, value_serde), timestamps, headers)
 
+    # --- transactions -------------------------------------------------------------------------------------------------
+
+    def begin(self) -> TransactionScope:
+        """Begin a transaction: what is sent from now on counts when it is committed, all of it or nothing.
+
+        Returns:
+            For ``with``: commits at its end, aborts on an exception. Without ``with``, call `commit` or `abort`.
+
+        Raises:
+            InvalidArgumentError: The producer has no ``transactional_id``, or a transaction is open.
+            ProducerFencedError: Another producer has taken over the ``transactional_id``.
+        """
+        self._transactional().begin()
+        self._offered = []
+        return TransactionScope(self)
+
+    def commit(self) -> None:
+        """Commit the open transaction: durable, and visible to ``read_committed``, when it returns.
+
+        Raises:
+            StorageError: A record could not be written: abort. Or the decision could not: commit again, or abort.
+            ProducerFencedError: Another producer has taken over the ``transactional_id``, or this took too long.
+        """
+        transaction = self._transactional()
+        self.flush()
+        transaction.commit()
+        for account in self._offered:
+            account()
+        self._offered = []
+
+    def abort(self) -> None:
+        """Abort the open transaction: nothing of it will ever count.
+
+        Raises:
+            StorageError: It could not be written: abort again.
+            ProducerFencedError: Another producer has taken over the ``transactional_id``, or this took too long.
+        """
+        transaction = self._transactional()
+        try:
+            self.flush()  # what waits belongs to this transaction, not to the next
+        except HeadwaterError:
+            pass  # it is aborted either way
+        transaction.abort()
+        self._offered = []
+
+    def send_offsets(
+        self, source: Consumer[Any, Any] | Mapping[tuple[str, int], int], *, group: str | None = None
+    ) -> None:
+        """Commit offsets with the transaction: what was read counts as read exactly if what was written counts.
+
+        Args:
+            source: A consumer with a group, for everything that it has handed out; or next offsets by
+                ``(topic, partition)``.
+            group: The group, for offsets.
+
+        Raises:
+            InvalidArgumentError: No open transaction, or no group.
+            ClosedError: The consumer was taken for dead and its partitions went to others.
+        """
+        transaction = self._transactional()
+        if isinstance(source, Mapping):
+            if not group:
+                raise InvalidArgumentError("expected the group that offsets belong to, got none - at group=")
+            transaction.send_offsets(group, [(topic, p, offset, "") for (topic, p), offset in source.items()])
+        else:
+            self._offered.append(source._send_offsets(transaction))
+
+    def _transactional(self) -> _core.Transaction:
+        if self._transaction is None:
+            raise InvalidArgumentError(
+                "expected a producer with a transactional_id, got one without; make it with "
+                'broker.producer(transactional_id="...")'
+            )
+        return self._transaction
+
+    def close(self) -> None:
+        """Flush and end; an open transaction is aborted. Closing twice does nothing."""
+        if self._transaction is not None and self._transaction.is_open() and self._shared.core.is_usable():
+            try:
+                self.abort()
+            except ProducerFencedError:
+                pass  # whoever fenced it has aborted it
+        super().close()
+
     def __enter__(self) -> Producer:
         return self
 
@@ -102,6 +192,25 @@ class Producer(_core.Producer):
 
     def __repr__(self) -> str:
         return f"<Producer {self.describe()}>"
+
+
+class TransactionScope:
+    """An open transaction, for ``with``."""
+
+    def __init__(self, producer: Producer) -> None:
+        """Use `Producer.begin`."""
+        self._producer = producer
+
+    def __enter__(self) -> Producer:
+        return self._producer
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._producer.commit()
+        elif not issubclass(kind, ProducerFencedError):
+            self._producer.abort()
 
 
 def _encode(values: list[Any], serde: Serde[Any] | None) -> list[bytes | None]:

@@ -15,12 +15,13 @@ import threading
 import time
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from headwater.dsl import StreamsBuilder
-from headwater.errors import ClosedError, InvalidArgumentError, TopologyError, UnknownTopicError
+from headwater.errors import ClosedError, HeadwaterError, InvalidArgumentError, TopologyError, UnknownTopicError
 from headwater.log import Broker
 from headwater.log import open as open_broker
+from headwater.runtime.committer import AtLeastOnce, Committer, ExactlyOnce, ProcessingGuarantee
 from headwater.runtime.metrics import Metrics, Progress, collect
 from headwater.runtime.plan import Settings
 from headwater.runtime.stores import StoreView
@@ -54,6 +55,7 @@ class App(StreamsBuilder):
         batch_size: int = 10_000,
         threads: int | None = None,
         max_task_idle: Duration = "0s",
+        processing_guarantee: ProcessingGuarantee = "at_least_once",
         compatibility: Literal["kafka"] | None = None,
     ) -> None:
         """Define an application; nothing is opened.
@@ -68,6 +70,9 @@ class App(StreamsBuilder):
             threads: Worker threads; the number of cores if not given.
             max_task_idle: How long a task waits for a source partition that has nothing while others have, so that
                 records are taken in order of time; replays do not wait.
+            processing_guarantee: ``"at_least_once"`` repeats the outputs since the last commit after a crash;
+                ``"exactly_once"`` commits outputs, state and positions in one transaction, so that who reads
+                ``read_committed`` sees every result once. Effects outside of the log are repeated either way.
             compatibility: ``"kafka"`` does what Kafka Streams does even where headwater deliberately differs.
 
         Raises:
@@ -85,6 +90,11 @@ class App(StreamsBuilder):
         self._batch_size = batch_size
         self._threads = threads
         self._idle_seconds = parse_duration_ms(max_task_idle, "App(max_task_idle=)") / 1000
+        if processing_guarantee not in get_args(ProcessingGuarantee):
+            raise InvalidArgumentError(
+                f'expected "at_least_once" or "exactly_once", got {processing_guarantee!r} - at App(processing_guarantee=)'
+            )
+        self._is_exactly_once = processing_guarantee == "exactly_once"
         if compatibility not in (None, "kafka"):
             raise InvalidArgumentError(f'expected compatibility=None or "kafka", got {compatibility!r} - at App')
         self._compatibility = compatibility
@@ -208,6 +218,7 @@ class App(StreamsBuilder):
                 # Whoever leaves at once does not wait for the batches that the workers are in.
                 if self._tasks and not isinstance(sys.exc_info()[1], SystemExit):
                     self._last = collect(self._tasks, time.monotonic() - self._started)
+                    self._abandon_tasks()
                 self._tasks = []
                 if opened:
                     broker.close()
@@ -263,6 +274,18 @@ class App(StreamsBuilder):
                 self._replay(closes)
             else:
                 self._serve()
+
+    def _abandon_tasks(self) -> None:
+        for task in self._tasks:
+            try:
+                task.abandon()
+            except HeadwaterError as error:  # whoever takes the task over next does it
+                _LOGGER.warning("task %s: %s", task.name, error)
+
+    def _committer(self, broker: Broker, number: int, partition: int) -> Committer:
+        if not self._is_exactly_once:
+            return AtLeastOnce(broker._shared.core, self.id)
+        return ExactlyOnce(broker, self.id, f"{number}_{partition}", commit_seconds=self._commit_seconds)
 
     def _serve(self) -> None:
         threads = min(self._threads or _cores(), max(1, len(self._tasks)))
@@ -322,6 +345,7 @@ class App(StreamsBuilder):
                         topology,
                         self.settings(logged=True),
                         broker,
+                        self._committer(broker, number, partition),
                         names,
                         policies,
                         batch_size=self._batch_size,

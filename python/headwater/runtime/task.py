@@ -1,7 +1,7 @@
 """A task of an application: one sub-topology and one partition number, with its own stores.
 
 It takes what its source partitions offer in Kafka Streams' order, runs it as a micro-batch, writes the outputs, and now
-and then commits: outputs and changelogs durable first, then one batch of offsets and checkpoint. A changelog that has
+and then commits (`committer`): outputs and changelogs first, then one batch of offsets and checkpoint. A changelog that has
 grown far beyond its store is replaced by the store itself, in the same topic, and its old part deleted. A task that fails
 keeps the records before the failing one, commits them, and raises.
 """
@@ -15,6 +15,7 @@ from typing import Any
 from headwater.errors import TopologyChangedError
 from headwater.log import Broker
 from headwater.runtime.checkpoint import Checkpoint
+from headwater.runtime.committer import Committer
 from headwater.runtime.failures import Coordinates
 from headwater.runtime.fingerprint import fingerprint
 from headwater.runtime.plan import Settings
@@ -76,6 +77,7 @@ class StreamTask:
         topology: Topology,
         settings: Settings,
         broker: Broker,
+        committer: Committer,
         topic_names: dict[str, str],
         policies: dict[str, Any],
         *,
@@ -97,6 +99,8 @@ class StreamTask:
         self._counts: dict[str, int] = {}
         self._runner = Runner(topology, settings, nodes=nodes)
         self._checkpoint = Checkpoint()
+        self._committer = committer
+        self._changelog_ends: dict[str, int] = {}
         self._nodes = {node.name: fingerprint(node) for node in nodes}
         self.is_dirty = False
         self.records_out = 0
@@ -239,7 +243,7 @@ class StreamTask:
             Whether there is something.
         """
         places = [(self._topic(source.topic), source.number, source.fetched) for source in self.partitions]
-        return bool(self._log.wait(places, seconds))
+        return bool(self._log.wait(places, seconds, is_read_committed=True))
 
     def next_timestamp(self, ends: dict[Place, int]) -> int | None:
         """Event time of the next record of a replay, or None at its end.
@@ -369,13 +373,18 @@ class StreamTask:
             suffix = (
                 8 if isinstance(batch.key, WindowedSerde) else 16 if isinstance(batch.key, SessionWindowedSerde) else 0
             )
-            self.records_out += append_rows(self._log, name, self._counts[name], rows, suffix, self.partition)
+            self._committer.begin()
+            self.records_out += append_rows(
+                self._log, name, self._counts[name], rows, suffix, self.partition, self._committer.transaction
+            )
 
     def _divert(self, result: Result, locate: Any) -> None:
         for topic, seq in result.failures.diverted:
             at = locate(seq)
             rows = Rows.source([0], [at.key], [at.value], [at.timestamp], [b""])
-            append_rows(self._log, topic, int(self._log.topic(topic)[0]), rows, 0, self.partition)
+            self._committer.begin()
+            partitions = int(self._log.topic(topic)[0])
+            append_rows(self._log, topic, partitions, rows, 0, self.partition, self._committer.transaction)
 
     def close_windows(self) -> None:
         """Emit what still waits: the input is complete."""
@@ -386,7 +395,7 @@ class StreamTask:
     # --- commit -----------------------------------------------------------------------------------------------------
 
     def commit(self) -> None:
-        """Make everything processed so far count: flush caches, write changelogs, sync, then the offsets."""
+        """Make everything processed so far count: flush caches, write changelogs, then the offsets."""
         with self.lock:
             if not self.is_dirty:
                 return
@@ -401,26 +410,36 @@ class StreamTask:
             for store, index, is_join in self._changelogs():
                 rows = task.take_join_changes(index) if is_join else task.take_changes(index)
                 if len(rows):
-                    name = self._changelog(store)
-                    # Only this task writes its partition of the changelog, so the rows lie one behind the other.
-                    start = append_rows_to(self._log, name, self.partition, rows)
-                    checkpoint.wrote(store, start, start + len(rows))
+                    self._log_changes(store, rows)
                 if is_join:
                     stream_time, gate, left, right = task.join_clocks(index)
                     checkpoint.joins[store] = (stream_time, gate, left, right)
                 else:
                     checkpoint.clocks[store] = task.clocks(index)
             checkpoint.nodes = self._nodes
-            self._log.sync()
             text = checkpoint.encode()
             offsets = [
                 (self._topic(source.topic), source.number, source.position, text if first == 0 else "")
                 for first, source in enumerate(self.partitions)
             ]
-            if offsets:
-                self._log.commit_offsets(self.group, offsets)
+            self._committer.commit(offsets)
             self.is_dirty = False
             self._forget([changelog for changelog in rewritten if changelog is not None])
+
+    def abandon(self) -> None:
+        """Leave what was done since the last commit uncommitted: the task ends."""
+        with self.lock:
+            self._committer.abandon()
+
+    def _log_changes(self, store: str, rows: Rows) -> None:
+        self._committer.begin()
+        # Only this task writes its partition of the changelog, so the rows lie one behind the other.
+        start = append_rows_to(self._log, self._changelog(store), self.partition, rows, self._committer.transaction)
+        end = start + len(rows)
+        if self._committer.transaction is not None and self._changelog_ends.get(store) == start - 1:
+            start -= 1  # between this and what was written last lies the marker of the last commit, and nothing else
+        self._checkpoint.wrote(store, start, end)
+        self._changelog_ends[store] = end
 
     def _rewrite(self, store: str, index: int, is_join: bool) -> str | None:  # noqa: FBT001
         """Write a store whole where its changelog has grown far beyond it: a restore stays as long as the store is large.

@@ -13,6 +13,7 @@ mod classes {
     pyo3::import_exception!(headwater.errors, InvalidArgumentError);
     pyo3::import_exception!(headwater.errors, LockedError);
     pyo3::import_exception!(headwater.errors, OffsetOutOfRangeError);
+    pyo3::import_exception!(headwater.errors, ProducerFencedError);
     pyo3::import_exception!(headwater.errors, SerdeError);
     pyo3::import_exception!(headwater.errors, StorageError);
     pyo3::import_exception!(headwater.errors, UnknownTopicError);
@@ -39,6 +40,7 @@ impl From<Failure> for PyErr {
             Kind::Io => StorageError::new_err(message),
             Kind::Closed => ClosedError::new_err(message),
             Kind::Locked => LockedError::new_err(message),
+            Kind::Fenced => ProducerFencedError::new_err(message),
         };
         Python::attach(|py| match place(&error) {
             Some((topic, partition, offset)) => at(py, raised, topic, partition, offset),
@@ -52,7 +54,9 @@ impl From<Failure> for PyErr {
 fn place(error: &Error) -> Option<(&str, Option<u32>, Option<u64>)> {
     match error {
         Error::UnknownTopic { topic } => Some((topic, None, None)),
-        Error::UnknownPartition { topic, partition, .. } | Error::Poisoned { topic, partition, .. } => {
+        Error::UnknownPartition { topic, partition, .. }
+        | Error::Poisoned { topic, partition, .. }
+        | Error::OutOfOrder { topic, partition, .. } => {
             Some((topic, Some(*partition), None))
         }
         Error::OffsetOutOfRange { topic, partition, offset, .. } | Error::Corrupt { topic, partition, offset, .. } => {

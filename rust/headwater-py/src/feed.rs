@@ -1,6 +1,9 @@
 //! Rows out of the log and into it, without Python in between: what a task reads and writes.
 
+use std::sync::Arc;
+
 use bytes::{BufMut, Bytes, BytesMut};
+use headwater_log::TransactionalProducer;
 use headwater_state::row::{PHASE_RECORD, Row, order_head};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -9,6 +12,7 @@ use crate::errors::Failure;
 use crate::gate::Gate;
 use crate::log::Log;
 use crate::rows::Rows;
+use crate::transaction::Transaction;
 use crate::wal;
 
 /// Largest batch that is appended at once; a batch is also what a reader gets at once.
@@ -42,9 +46,14 @@ fn fetch_rows(
     Ok((next, offsets, Rows { rows }))
 }
 
-/// Appends rows to a topic, by the murmur2 of their keys without the `suffix` bytes of a window; rows without a key go to
+fn producer(transaction: Option<&Bound<'_, Transaction>>) -> Option<Arc<TransactionalProducer>> {
+    transaction.map(|transaction| Arc::clone(&transaction.get().producer))
+}
+
+/// Appends rows to a topic, as a part of a transaction if one is given, by the murmur2 of their keys without the `suffix` bytes of a window; rows without a key go to
 /// `keyless`. Returns the number of records.
 #[pyfunction]
+#[pyo3(signature = (log, topic, partitions, rows, suffix, keyless, transaction=None))]
 fn append_rows(
     py: Python<'_>,
     log: &Log,
@@ -53,9 +62,11 @@ fn append_rows(
     rows: &Rows,
     suffix: usize,
     keyless: u32,
+    transaction: Option<&Bound<'_, Transaction>>,
 ) -> PyResult<usize> {
     let targets: PyResult<Vec<_>> = (0..partitions).map(|partition| log.partition(py, topic, partition)).collect();
     let targets = targets?;
+    let transaction = producer(transaction);
     let rows = &rows.rows;
     py.enter(|| -> Result<(), Failure> {
         let mut builders: Vec<Option<wal::BatchBuilder>> = (0..partitions).map(|_| None).collect();
@@ -73,12 +84,12 @@ fn append_rows(
             if builder.size_bytes() >= BATCH_SIZE
                 && let Some(full) = builders[partition].take()
             {
-                wal::append(&targets[partition], full, wal::codec("none"))?;
+                wal::append(&targets[partition], full, wal::codec("none"), transaction.as_deref())?;
             }
         }
         for (builder, target) in builders.into_iter().zip(&targets) {
             if let Some(builder) = builder {
-                wal::append(target, builder, wal::codec("none"))?;
+                wal::append(target, builder, wal::codec("none"), transaction.as_deref())?;
             }
         }
         Ok(())
@@ -87,10 +98,19 @@ fn append_rows(
     Ok(rows.len())
 }
 
-/// Appends rows to one partition; returns the first one's offset.
+/// Appends rows to one partition, as a part of a transaction if one is given; returns the first one's offset.
 #[pyfunction]
-fn append_rows_to(py: Python<'_>, log: &Log, topic: &str, partition: u32, rows: &Rows) -> PyResult<u64> {
+#[pyo3(signature = (log, topic, partition, rows, transaction=None))]
+fn append_rows_to(
+    py: Python<'_>,
+    log: &Log,
+    topic: &str,
+    partition: u32,
+    rows: &Rows,
+    transaction: Option<&Bound<'_, Transaction>>,
+) -> PyResult<u64> {
     let target = log.partition(py, topic, partition)?;
+    let transaction = producer(transaction);
     let rows = &rows.rows;
     py.enter(|| -> Result<u64, Failure> {
         let mut first = None;
@@ -99,7 +119,7 @@ fn append_rows_to(py: Python<'_>, log: &Log, topic: &str, partition: u32, rows: 
             for row in chunk {
                 builder.push(row.timestamp, row.key.as_deref(), row.value.as_deref(), &row.headers);
             }
-            let base = wal::append(&target, builder, wal::codec("none"))?.base_offset;
+            let base = wal::append(&target, builder, wal::codec("none"), transaction.as_deref())?.base_offset;
             first.get_or_insert(base);
         }
         Ok(first.unwrap_or_default())

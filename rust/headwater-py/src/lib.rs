@@ -18,6 +18,7 @@ mod producer;
 mod rows;
 mod sender;
 mod task;
+mod transaction;
 mod untracked;
 mod wal;
 
@@ -33,6 +34,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     producer::register(m)?;
     headers::register(m)?;
     task::register(m)?;
+    transaction::register(m)?;
     feed::register(m)?;
     json::register(m)?;
     Ok(())

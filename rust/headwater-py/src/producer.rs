@@ -17,11 +17,12 @@ use pyo3::types::{PyBytes, PyInt, PyList, PyString};
 
 use crate::clock::wall_clock_ms;
 use crate::encoder::Encoder;
-use crate::errors::{ClosedError, Failure, SerdeError, at};
+use crate::errors::{ClosedError, Failure, InvalidArgumentError, SerdeError, at};
 use crate::gate::Gate;
 use crate::handle::SendHandle;
 use crate::log::{Liveness, Log, no_such_partition};
 use crate::sender::{Acks, Lane, RECORD_OVERHEAD, Sender, Settings};
+use crate::transaction::Transaction;
 use crate::untracked;
 
 /// A topic as a producer knows it.
@@ -52,12 +53,24 @@ pub(crate) struct Producer {
     liveness: Liveness,
     targets: Mutex<Targets>,
     encoders: Py<PyAny>,
+    transaction: Option<Py<Transaction>>,
 }
 
 impl Producer {
     fn check(&self) -> PyResult<()> {
         self.liveness.check()?;
         self.log.check()
+    }
+
+    /// Whether a record may be sent now.
+    fn check_sending(&self) -> PyResult<()> {
+        self.check()?;
+        match &self.transaction {
+            Some(transaction) if !transaction.get().accepts() => Err(InvalidArgumentError::new_err(
+                "expected an open transaction, got none - at a transactional producer; begin one with producer.begin()",
+            )),
+            _ => Ok(()),
+        }
     }
 
     #[inline]
@@ -176,6 +189,7 @@ fn located(py: Python<'_>, error: PyErr, topic: &str, part: &str) -> PyErr {
 #[pymethods]
 impl Producer {
     #[new]
+    #[pyo3(signature = (log, acks, linger_ms, batch_size, compression, buffer_memory, encoders, transaction=None))]
     fn new(
         log: &Bound<'_, Log>,
         acks: i64,
@@ -184,6 +198,7 @@ impl Producer {
         compression: &str,
         buffer_memory: usize,
         encoders: Py<PyAny>,
+        transaction: Option<Py<Transaction>>,
     ) -> PyResult<Self> {
         let log = log.get();
         log.liveness.check()?;
@@ -197,6 +212,7 @@ impl Producer {
             batch_size,
             codec: crate::wal::codec(compression),
             buffer_memory,
+            transaction: transaction.as_ref().map(|transaction| Arc::clone(&transaction.get().producer)),
         };
         let sender = Sender::start(settings).map_err(|error| {
             crate::errors::StorageError::new_err(format!("cannot start the sender's thread: {error}"))
@@ -209,6 +225,7 @@ impl Producer {
             liveness: Liveness::new("the producer".into()),
             targets: Mutex::default(),
             encoders,
+            transaction,
         })
     }
 
@@ -224,7 +241,7 @@ impl Producer {
         timestamp: Option<&Bound<'_, PyAny>>,
         headers: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.check()?;
+        self.check_sending()?;
         let target = self.target(topic)?;
         let key = target.key.encode(key).map_err(|error| located(py, error, &target.name, "key"))?;
         let value = target.value.encode(value).map_err(|error| located(py, error, &target.name, "value"))?;
@@ -253,7 +270,7 @@ impl Producer {
         headers: Option<&Bound<'_, PyList>>,
         partitions: Option<&Bound<'_, PyList>>,
     ) -> PyResult<usize> {
-        self.check()?;
+        self.check_sending()?;
         let target = self.target(topic)?;
         let sent_at = wall_clock_ms();
         let count = values.len();

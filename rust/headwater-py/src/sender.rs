@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use headwater_log::{Appended, Error, Partition};
+use headwater_log::{Appended, Error, Partition, TransactionalProducer};
 use headwater_record::{BatchBuilder, Codec};
 use parking_lot::{Condvar, Mutex};
 
@@ -38,13 +38,15 @@ pub(crate) enum Acks {
 }
 
 /// A producer's settings.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) acks: Acks,
     pub(crate) linger: Duration,
     pub(crate) batch_size: usize,
     pub(crate) codec: Codec,
     pub(crate) buffer_memory: usize,
+    /// What every batch is a part of, if any.
+    pub(crate) transaction: Option<Arc<TransactionalProducer>>,
 }
 
 /// How a batch ended: where it is, or why it is not in the log.
@@ -351,7 +353,9 @@ impl Sender {
         let bytes: usize = batches.iter().map(|sealed| sealed.bytes).sum();
         let mut outcomes: Vec<(Arc<Batch>, Outcome)> = Vec::with_capacity(batches.len());
         for sealed in batches {
-            let appended = crate::wal::append(&sealed.batch.lane.log, sealed.builder, self.settings.codec);
+            let transaction = self.settings.transaction.as_deref();
+            let appended =
+                crate::wal::append(&sealed.batch.lane.log, sealed.builder, self.settings.codec, transaction);
             outcomes.push((sealed.batch, appended.map_err(Arc::new)));
         }
         if self.settings.acks != Acks::Durable {
@@ -362,7 +366,9 @@ impl Sender {
             drop(self.queue.lock());
             self.progress.notify_all();
         }
-        sync(&mut outcomes);
+        if self.settings.transaction.is_none() {
+            sync(&mut outcomes); // a transaction syncs when it is committed
+        }
         let failure = outcomes.iter().find_map(|(_, outcome)| outcome.as_ref().err().cloned());
         for (batch, outcome) in outcomes {
             let _ = batch.outcome.set(outcome);

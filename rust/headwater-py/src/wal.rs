@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use headwater_log::storage::{DiskStorage, MemoryStorage, Storage};
-use headwater_log::{Appended, Broker, Durability, Error, Isolation, Mode, Options, Partition, TopicConfig};
+use headwater_log::{Appended, Broker, Durability, Error, Isolation, Mode, Options, Partition, TopicConfig, TransactionalProducer};
 pub(crate) use headwater_record::BatchBuilder;
 use headwater_record::{Batch, Codec, Record};
 
@@ -31,9 +31,26 @@ pub(crate) fn codec(name: &str) -> Codec {
     Codec::from_name(name).unwrap_or_default()
 }
 
-/// Encodes and appends a batch; returns where it is.
-pub(crate) fn append(log: &Partition, builder: BatchBuilder, codec: Codec) -> Result<Appended, Error> {
-    log.append(builder.finish(codec)?)
+/// Encodes and appends a batch, as a part of a transaction if one is given; returns where it is.
+pub(crate) fn append(
+    log: &Arc<Partition>,
+    builder: BatchBuilder,
+    codec: Codec,
+    transaction: Option<&TransactionalProducer>,
+) -> Result<Appended, Error> {
+    match transaction {
+        None => log.append(builder.finish(codec)?),
+        Some(transaction) => transaction.append(log, builder, codec),
+    }
+}
+
+/// Id, producer id, epoch, state, time-out ms, begin ms, topics and partitions.
+pub(crate) type TransactionEntry = (String, i64, i16, String, i32, i64, Vec<(String, u32)>);
+
+/// Every transactional id.
+pub(crate) fn transactions(broker: &Broker) -> Vec<TransactionEntry> {
+    let found = broker.transactions().into_iter();
+    found.map(|t| (t.id, t.producer_id, t.epoch, t.state, t.timeout_ms, t.started_ms, t.partitions)).collect()
 }
 
 /// Name, partition count and settings of every topic.
