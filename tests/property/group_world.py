@@ -21,7 +21,7 @@ class RecordingCoordinator(GroupCoordinator):
     """Writes down under which grant a member delivers, and what is committed under which, in the order of the lock."""
 
     def __init__(self, shared: Any, history: History, **options: Any) -> None:
-        super().__init__(options.pop("partitions_of", shared.partitions_of), shared.core.notify, **options)
+        super().__init__(shared.partitions_of, shared.core.notify, **options)
         self.history = history
         self.delivering: dict[tuple[str, TopicPartition], int] = {}
 
@@ -66,14 +66,12 @@ class World:
         self.rng = rng
         self.history = History()
         self.now = 0.0
-        self.partitions = 3  # so many of the topic's are there yet
+        self.partitions = 3
         self.strategy = rng.choice(["range", "cooperative-sticky"])
         self.done: Counter[str] = Counter()  # what happened how often, to show that schedules get around
         self._open: list[hw.Consumer[Any, Any]] = []
-        broker.create_topic("t", partitions=PARTITIONS_MAX)
-        self.groups = coordinator(
-            broker._shared, self.history, partitions_of=lambda _: self.partitions, monotonic=lambda: self.now
-        )
+        broker.create_topic("t", partitions=self.partitions)
+        self.groups = coordinator(broker._shared, self.history, monotonic=lambda: self.now)
         broker._shared.groups = self.groups
 
     def run(self, steps: int) -> None:
@@ -172,7 +170,7 @@ class World:
     def grow(self) -> None:
         if self.partitions < PARTITIONS_MAX:
             self.partitions += 1
-            self.groups.topic_changed("t")
+            self.broker.add_partitions("t", self.partitions)
             self.done["grown"] += 1
 
     def reset(self) -> None:

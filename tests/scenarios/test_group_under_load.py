@@ -33,10 +33,10 @@ class Load:
         self.rng = random.Random(seed)
         self.records = records
         self.history = History()
-        self.partitions = PARTITIONS - 2  # so many are known to the group; two come later
-        self.groups = RecordingCoordinator(broker._shared, self.history, partitions_of=lambda _: self.partitions)
+        self.partitions = PARTITIONS - 2  # two come later
+        self.groups = RecordingCoordinator(broker._shared, self.history)
         broker._shared.groups = self.groups
-        broker.create_topic("t", partitions=PARTITIONS)
+        broker.create_topic("t", partitions=self.partitions)
 
     def run(self) -> None:
         threads = [threading.Thread(target=self.produce)]
@@ -46,8 +46,8 @@ class Load:
             if number > 0:  # the next member comes when these have got somewhere
                 self.history.wait_for(self.records * number // (MEMBERS + 4))
             if number == MEMBERS // 2:
+                self.broker.add_partitions("t", PARTITIONS)
                 self.partitions = PARTITIONS
-                self.groups.topic_changed("t")
         for thread in threads:
             thread.join()
         with self.consumer(None) as last:  # what the last members left uncommitted
@@ -61,11 +61,10 @@ class Load:
     def produce(self) -> None:
         with self.broker.producer(batch_size=2_000) as producer:
             for i in range(self.records):
-                producer.send("t", value=i, partition=i % PARTITIONS)
+                producer.send("t", value=i, partition=i % self.partitions)
                 if i % AHEAD == AHEAD - 1:
                     producer.flush()
-                    # A third of all goes to the partitions that come late.
-                    self.history.wait_for(i // 2 - AHEAD)
+                    self.history.wait_for(i - 2 * AHEAD)
 
     def work(self, number: int, seed: float) -> None:
         """Read, committing now and then; a static member leaves and comes back, others leave for good; two stay."""

@@ -37,7 +37,9 @@ def test_errors_are_also_the_builtin_kinds() -> None:
     assert issubclass(errors.InvalidArgumentError, ValueError)
     assert issubclass(errors.StorageError, OSError)
     assert issubclass(errors.UnknownTopicError, LookupError)
+    assert issubclass(errors.UnknownGroupError, LookupError)
     assert issubclass(errors.LockedError, errors.ClosedError)
+    assert issubclass(errors.FencedInstanceIdError, errors.ClosedError)
     assert issubclass(errors.TopologyChangedError, errors.TopologyError)
 
 
