@@ -284,7 +284,7 @@ class App(StreamsBuilder):
 
     def _committer(self, broker: Broker, number: int, partition: int) -> Committer:
         if not self._is_exactly_once:
-            return AtLeastOnce(broker._shared.core, self.id)
+            return AtLeastOnce(broker, self.id)
         return ExactlyOnce(broker, self.id, f"{number}_{partition}", commit_seconds=self._commit_seconds)
 
     def _serve(self) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from headwater._core import Log, Transaction
     from headwater.log import Broker
+    from headwater.state import Transaction
 
 ProcessingGuarantee = Literal["at_least_once", "exactly_once"]
 """What a crash may do to outputs: repeat some, or nothing."""
@@ -47,14 +47,14 @@ class AtLeastOnce:
 
     transaction: Transaction | None = None
 
-    def __init__(self, log: Log, group: str) -> None:
+    def __init__(self, broker: Broker, group: str) -> None:
         """Commit for a group.
 
         Args:
-            log: Where everything is.
+            broker: Where everything is.
             group: The application's id.
         """
-        self._log = log
+        self._log = broker._shared.core
         self._group = group
 
     def begin(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from headwater._core import (
     Rows,
     Task,
+    Transaction,
     append_rows,
     append_rows_to,
     decode_headers,
@@ -20,6 +21,7 @@ from headwater._core import (
 __all__ = [
     "Rows",
     "Task",
+    "Transaction",
     "append_rows",
     "append_rows_to",
     "decode_headers",
