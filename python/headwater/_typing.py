@@ -9,6 +9,7 @@ Acks = Literal["all", 0, 1]
 Compression = Literal["none", "gzip", "snappy", "lz4", "zstd"]
 AutoOffsetReset = Literal["earliest", "latest", "none"]
 IsolationLevel = Literal["read_uncommitted", "read_committed"]
+CleanupPolicy = Literal["delete", "compact", "compact,delete"]
 PartitionAssignmentStrategy = Literal["range", "cooperative-sticky"]
 Mode = Literal["rw", "r"]
 

@@ -44,7 +44,7 @@ def test_partitions_are_never_taken_away() -> None:
 def test_settings_change_at_once_and_the_others_stay(tmp_path: Path) -> None:
     with hw.open(tmp_path) as broker:
         broker.create_topic("t", key=str, config={"segment.bytes": "1024", "retention.ms": "5"})
-        broker.alter_config("t", {"retention.ms": None, "segment.ms": "1"}, durability="os", cleanup="compact")
+        broker.alter_config("t", {"retention.ms": None, "segment.ms": "1"}, durability="os", cleanup_policy="compact")
         config = broker.topic("t").config
         assert {name: text for name, text in config.items() if name != "headwater.key"} == {
             "cleanup.policy": "compact",
@@ -69,7 +69,7 @@ def test_wrong_settings_say_what_was_meant() -> None:
         for wrong in (
             {"config": {"segment.byte": "1"}},
             {"config": {"segment.bytes": "many"}},
-            {"cleanup": "burn"},
+            {"cleanup_policy": "burn"},
             {"durability": "never"},
             {"retention": 5},
         ):

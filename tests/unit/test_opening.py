@@ -172,7 +172,13 @@ def test_topics_are_made_described_and_deleted() -> None:
         for name in ("", "a/b", ".", "x" * 250, "a b", 5):
             with pytest.raises(hw.InvalidArgumentError, match="topic name"):
                 broker.create_topic(name)  # type: ignore[arg-type]
-        for wrong in ({"partitions": 0}, {"retention": 5}, {"cleanup": "burn"}, {"durability": "x"}, {"value": 5}):
+        for wrong in (
+            {"partitions": 0},
+            {"retention": 5},
+            {"cleanup_policy": "burn"},
+            {"durability": "x"},
+            {"value": 5},
+        ):
             with pytest.raises(hw.InvalidArgumentError):
                 broker.create_topic("c", **wrong)  # type: ignore[arg-type]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from headwater.log.broker import Broker
 from headwater.log.consumer import Consumer, ConsumerStatistics
-from headwater.log.descriptions import PartitionDescription, SegmentDescription, TopicDescription
+from headwater.log.descriptions import Compaction, PartitionDescription, SegmentDescription, TopicDescription
 from headwater.log.dumping import dump_file
 from headwater.log.groups import GroupDescription, GroupMember, OffsetReset
 from headwater.log.opening import open
@@ -19,6 +19,7 @@ from headwater.log.verifying import Finding, VerifyReport, verify
 
 __all__ = [
     "Broker",
+    "Compaction",
     "Consumer",
     "ConsumerStatistics",
     "Finding",

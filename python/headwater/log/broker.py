@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from headwater._typing import (
     Acks,
     AutoOffsetReset,
+    CleanupPolicy,
     Compression,
     IsolationLevel,
     OnError,
@@ -16,7 +17,7 @@ from headwater._typing import (
 )
 from headwater.errors import ClosedError, InvalidArgumentError, UnknownGroupError, UnknownTopicError
 from headwater.log.consumer import Consumer
-from headwater.log.descriptions import PartitionDescription, TopicDescription
+from headwater.log.descriptions import Compaction, PartitionDescription, TopicDescription
 from headwater.log.groups import GroupDescription, OffsetReset, ResetTarget, plan_reset
 from headwater.records import TopicPartition
 from headwater.serdes import Serde, resolve
@@ -55,7 +56,7 @@ class Broker:
         key: Any = None,
         value: Any = None,
         retention: Duration | None = None,
-        cleanup: Literal["delete", "compact"] = "delete",
+        cleanup_policy: CleanupPolicy = "delete",
         durability: str | None = None,
         config: Mapping[str, str] | None = None,
         exist_ok: bool = False,
@@ -68,7 +69,8 @@ class Broker:
             key: Serde or type of the keys, which the topic remembers.
             value: Serde or type of the values, which the topic remembers.
             retention: How long records are kept at least; default for ever.
-            cleanup: ``"delete"`` what is older than `retention`, or ``"compact"`` to the latest record of each key.
+            cleanup_policy: ``"delete"`` what is older than `retention`, ``"compact"`` to the last record of each key (every
+                record must have one), or ``"compact,delete"`` for both.
             durability: What an acknowledgement waits for on this topic; default the broker's.
             config: Further settings by Kafka's names, e.g. ``{"segment.bytes": "1048576"}``.
             exist_ok: Accept a topic that exists already with as many partitions.
@@ -76,7 +78,7 @@ class Broker:
         Raises:
             InvalidArgumentError: An illegal name or setting, or the topic exists.
         """
-        from headwater.log.opening import check_durability, retention_settings, serde_settings
+        from headwater.log.opening import check_cleanup_policy, check_durability, retention_settings, serde_settings
 
         shared = self._writable()
         if isinstance(name, Topic):
@@ -85,12 +87,11 @@ class Broker:
         check_topic_name(name)
         if partitions is not None and (not isinstance(partitions, int) or not 1 <= partitions <= 10_000):
             raise InvalidArgumentError(f"expected 1 to 10000 partitions, got {partitions!r} - at topic {name!r}")
-        if cleanup not in ("delete", "compact"):
-            raise InvalidArgumentError(f'expected "delete" or "compact", got {cleanup!r} - at topic {name!r}')
+        check_cleanup_policy(cleanup_policy, name)
         settings = {str(setting): str(text) for setting, text in (config or {}).items()}
         settings |= retention_settings(retention)
-        if cleanup == "compact":
-            settings["cleanup.policy"] = cleanup
+        if cleanup_policy != "delete":
+            settings["cleanup.policy"] = cleanup_policy
         if durability is not None:
             settings["headwater.durability"] = check_durability(durability)
         settings |= serde_settings(
@@ -151,7 +152,7 @@ class Broker:
         config: Mapping[str, str | None] | None = None,
         *,
         retention: Duration | None = None,
-        cleanup: Literal["delete", "compact"] | None = None,
+        cleanup_policy: CleanupPolicy | None = None,
         durability: str | None = None,
     ) -> TopicDescription:
         """Change some settings of a topic, at once; all others stay as they are.
@@ -161,7 +162,7 @@ class Broker:
             config: Settings by Kafka's names, e.g. ``{"retention.bytes": "1000000"}``; None takes a setting back to its
                 default.
             retention: How long records are kept at least.
-            cleanup: ``"delete"`` or ``"compact"``.
+            cleanup_policy: ``"delete"``, ``"compact"`` or ``"compact,delete"``.
             durability: What an acknowledgement waits for on this topic.
 
         Returns:
@@ -171,19 +172,47 @@ class Broker:
             UnknownTopicError: There is no such topic.
             InvalidArgumentError: A setting that does not exist, or a wrong value.
         """
-        from headwater.log.opening import check_durability, retention_settings
+        from headwater.log.opening import check_cleanup_policy, check_durability, retention_settings
 
         shared = self._writable()
-        if cleanup not in (None, "delete", "compact"):
-            raise InvalidArgumentError(f'expected "delete" or "compact", got {cleanup!r} - at topic {topic!r}')
+        if cleanup_policy is not None:
+            check_cleanup_policy(cleanup_policy, topic)
         changes = {str(name): None if text is None else str(text) for name, text in (config or {}).items()}
         changes |= retention_settings(retention)
-        if cleanup is not None:
-            changes["cleanup.policy"] = cleanup
+        if cleanup_policy is not None:
+            changes["cleanup.policy"] = cleanup_policy
         if durability is not None:
             changes["headwater.durability"] = check_durability(durability)
         shared.alter_config(topic, changes)
         return self.topic(topic)
+
+    def compact(self, topic: str | None = None) -> Compaction:
+        """Leave the last record of each key, now: in a compacted topic or in all of them, up to the last record there is.
+
+        A background thread does it by itself when half of what lies in full segments is new
+        (``min.cleanable.dirty.ratio``); this is for whoever cannot wait. Records keep their offsets. A tombstone (a key
+        without a value) stays for ``delete.retention.ms``, a day, from the first time on.
+
+        Args:
+            topic: Name of a topic with ``cleanup_policy="compact"``; None for every such topic.
+
+        Returns:
+            How much was there, and how much is left, in the segments that were written anew.
+
+        Raises:
+            UnknownTopicError: There is no such topic.
+            InvalidArgumentError: The topic is not compacted.
+            CorruptLogError: Damage was found. It is left as it is, and so it will be when this is called again, which
+                compacts the rest.
+        """
+        shared = self._writable()
+        records_before, records_after, bytes_before, bytes_after = shared.core.compact(topic)
+        return Compaction(
+            records_before=records_before,
+            records_after=records_after,
+            bytes_before=bytes_before,
+            bytes_after=bytes_after,
+        )
 
     def describe_partitions(self, topic: str) -> list[PartitionDescription]:
         """Describe a topic's partitions: where they begin and end, how large they are, and in which files they lie.

@@ -1,4 +1,6 @@
-"""A topic as an administrator sees it: its settings, its partitions, and the files that they lie in. Data, nothing else."""
+"""A topic as an administrator sees it: its settings, its partitions, the files that they lie in, and what compacting them
+did. Data, nothing else.
+"""
 
 from __future__ import annotations
 
@@ -91,3 +93,19 @@ class PartitionDescription(msgspec.Struct, frozen=True, kw_only=True):
             path=path,
             segments=tuple(SegmentDescription(**dict(zip(names, one, strict=True))) for one in segments),
         )
+
+
+class Compaction(msgspec.Struct, frozen=True, kw_only=True):
+    """What a compaction did, in the segments that it wrote anew.
+
+    Attributes:
+        records_before: Records before, without the markers of transactions.
+        records_after: Records that are left.
+        bytes_before: Bytes before.
+        bytes_after: Bytes that are left.
+    """
+
+    records_before: int
+    records_after: int
+    bytes_before: int
+    bytes_after: int

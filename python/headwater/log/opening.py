@@ -369,6 +369,23 @@ def _encoder(serde: Serde[Any] | None) -> Any:
     return (getattr(serde, "_encode", serde.serialize), serde.serialize)
 
 
+def check_cleanup_policy(policy: Any, topic: str) -> None:
+    """Refuse a policy that is none.
+
+    Args:
+        policy: What was given.
+        topic: Name of the topic that it was given for.
+
+    Raises:
+        InvalidArgumentError: Neither deletes nor compacts.
+    """
+    if policy not in ("delete", "compact", "compact,delete"):
+        raise InvalidArgumentError(
+            f'expected "delete", "compact" or "compact,delete", got {policy!r} - at cleanup_policy= of topic {topic!r}',
+            topic=topic,
+        )
+
+
 def retention_settings(retention: Any) -> dict[str, str]:
     """A topic's ``retention.ms``.
 

@@ -1,5 +1,5 @@
-//! The threads that work for a broker on their own: the syncer (durability `interval:MS`), the janitor (retention), and one
-//! that aborts transactions which take too long.
+//! The threads that work for a broker on their own: the syncer (durability `interval:MS`), the janitor (retention and
+//! compaction), and one that aborts transactions which take too long.
 //!
 //! Each is started when the first topic, or transactional id, asks for it. [`Threads::end`] wakes them from their sleep, lets a round that is
 //! under way finish, and returns when none is left: a closed broker has no threads. A broker that is dropped without a close
@@ -15,8 +15,8 @@ use parking_lot::Mutex;
 use crate::broker::Inner;
 use crate::{Durability, Topic};
 
-/// How often retention is looked at.
-const RETENTION_CHECK: Duration = Duration::from_secs(30);
+/// How often retention and compaction are looked at.
+const CLEANING_CHECK: Duration = Duration::from_secs(30);
 
 /// How often transactions are looked at: so much later than its time-out one may be aborted.
 const OVERDUE_CHECK: Duration = Duration::from_secs(1);
@@ -89,7 +89,7 @@ pub(crate) fn ensure_threads(inner: &Arc<Inner>) {
     if shortest_interval(inner).is_some() {
         inner.threads.ensure("headwater-syncer", inner, sync_round);
     }
-    if inner.topics.read().values().any(|topic| needs_janitor(topic)) {
+    if inner.needs_cleaning() {
         inner.threads.ensure("headwater-janitor", inner, janitor_round);
     }
     if inner.transactions.is_used() {
@@ -97,15 +97,10 @@ pub(crate) fn ensure_threads(inner: &Arc<Inner>) {
     }
 }
 
-fn needs_janitor(topic: &Topic) -> bool {
-    topic.config.retention_ms().is_some() || topic.config.retention_bytes().is_some()
-}
-
-/// Forgets what is no longer kept; returns when to look again.
+/// Forgets what need not be kept; returns when to look again.
 fn janitor_round(inner: &Inner) -> Duration {
-    // What fails is tried again; a partition that cannot be written says so to whoever appends.
-    let _ = inner.apply_retention();
-    RETENTION_CHECK
+    inner.clean_up();
+    CLEANING_CHECK
 }
 
 /// Aborts what takes too long; returns when to look again.
@@ -123,7 +118,7 @@ fn sync_round(inner: &Inner) -> Duration {
             let _ = partition.sync();
         }
     }
-    shortest_interval(inner).unwrap_or(RETENTION_CHECK)
+    shortest_interval(inner).unwrap_or(CLEANING_CHECK)
 }
 
 fn shortest_interval(inner: &Inner) -> Option<Duration> {

@@ -27,10 +27,11 @@ use crate::storage::{Lock, Storage};
 use crate::transactions::{Coordinator, TRANSACTIONS_TOPIC, TransactionDescription, TransactionalProducer};
 use crate::{Clock, Durability, Error, Partition, Result, SystemClock, Topic, TopicConfig};
 
+mod cleaning;
 mod following;
 
 const LOCK: &str = ".lock";
-/// When the commits before are forgotten: reading so many takes some tenths of a second.
+/// Only full segments are compacted, and all are read when the directory is opened: so much takes some tenths of a second.
 const INTERNAL_SEGMENT_BYTES: &str = "16777216";
 
 /// What a broker may do.
@@ -138,9 +139,6 @@ impl Broker {
         let offsets = OffsetStore::new(Arc::clone(&options.clock));
         if let Some(topic) = topics.get(OFFSETS_TOPIC) {
             offsets.load(&topic.partitions)?;
-            if is_writable {
-                offsets.compact()?;
-            }
         }
         let inner = Arc::new(Inner {
             storage,
@@ -261,7 +259,15 @@ impl Broker {
     /// Commits a group's offsets, as (topic, partition, next offset, metadata): one batch, durable when it returns.
     pub fn commit_offsets(&self, group: &str, offsets: &[(String, u32, u64, String)]) -> Result<()> {
         self.inner.check_writable()?;
-        self.inner.offsets.commit(group, offsets, || self.inner.offsets_log())
+        let mut is_first = false;
+        self.inner.offsets.commit(group, offsets, || {
+            is_first = true;
+            self.inner.offsets_log()
+        })?;
+        if is_first {
+            ensure_threads(&self.inner); // for the topic that was made
+        }
+        Ok(())
     }
 
     /// Makes a producer whose records count in transactions. A producer that has the transactional id already is fenced, and
@@ -285,13 +291,6 @@ impl Broker {
     /// Aborts the transactions that have taken too long. A thread does it every second while there are transactional ids.
     pub fn abort_overdue_transactions(&self) {
         self.inner.transactions.abort_overdue(&self.inner.offsets);
-    }
-
-    /// Forgets what the topics' retention settings no longer keep. A thread does it every half minute where such settings
-    /// are; this is for who cannot wait.
-    pub fn apply_retention(&self) -> Result<()> {
-        self.inner.check_writable()?;
-        self.inner.apply_retention()
     }
 
     /// How often some partition's readers have come to see more: for [`wait_for_growth`](Self::wait_for_growth).
@@ -322,6 +321,7 @@ impl Broker {
         if self.inner.is_closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
+        self.topics().iter().flat_map(|topic| &topic.partitions).for_each(|partition| partition.end_compaction());
         self.inner.threads.end();
         let mut outcome = Ok(());
         if self.inner.options.mode == Mode::ReadWrite {
@@ -445,15 +445,6 @@ impl Inner {
             }
         })?;
         Ok(new)
-    }
-
-    pub(crate) fn apply_retention(&self) -> Result<()> {
-        let now = self.options.clock.now_ms();
-        let topics: Vec<Arc<Topic>> = self.topics.read().values().cloned().collect();
-        topics
-            .iter()
-            .flat_map(|topic| &topic.partitions)
-            .try_for_each(|partition| partition.apply_retention(now).map(drop))
     }
 
     fn write_topics(&self) -> Result<()> {

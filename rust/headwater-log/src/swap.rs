@@ -170,23 +170,39 @@ fn end_of(mut bytes: Bytes) -> Option<u64> {
 
 /// The segments as they are once the swaps are done.
 fn open(storage: &dyn Storage, folder: &str, names: &[String], swaps: &[Swap]) -> Result<Vec<OpenFile>> {
-    let is_replaced = |base: &u64| swaps.iter().any(|swap| (swap.base + 1..swap.until).contains(base));
-    let is_waiting =
-        |base: &u64| swaps.iter().any(|swap| swap.base == *base) && bases(names, ".log.swap").any(|name| name == *base);
-    let waiting = bases(names, ".log.swap").filter(is_waiting);
-    let mut found: Vec<u64> = bases(names, ".log").filter(|base| !is_replaced(base)).chain(waiting).collect();
-    found.sort_unstable();
-    found.dedup();
-    let mut files = Vec::with_capacity(found.len());
-    for base in found {
-        let stem = stem(folder, base);
-        let path = if is_waiting(&base) { swap_path(&stem) } else { format!("{stem}.log") };
+    let mut files = Vec::new();
+    for (base, path) in places(folder, names, swaps) {
         let failed = || Error::io("open a segment", storage.describe(&path));
         let file: Arc<dyn crate::storage::File> = storage.open(&path, false).map_err(failed())?;
         let size = file.size().map_err(failed())?;
         files.push((base, file, size));
     }
     Ok(files)
+}
+
+/// Base offsets and files of the segments as they are once the swaps are done.
+fn places(folder: &str, names: &[String], swaps: &[Swap]) -> Vec<(u64, String)> {
+    let is_replaced = |base: &u64| swaps.iter().any(|swap| (swap.base + 1..swap.until).contains(base));
+    let waiting: Vec<u64> =
+        bases(names, ".log.swap").filter(|base| swaps.iter().any(|swap| swap.base == *base)).collect();
+    let mut found: Vec<u64> = bases(names, ".log").filter(|base| !is_replaced(base)).chain(waiting.clone()).collect();
+    found.sort_unstable();
+    found.dedup();
+    let place = |base: u64| {
+        let stem = stem(folder, base);
+        if waiting.contains(&base) { swap_path(&stem) } else { format!("{stem}.log") }
+    };
+    found.into_iter().map(|base| (base, place(base))).collect()
+}
+
+/// Base offsets and files of the segments as whoever opens a folder next will see them.
+pub(crate) fn settled_places(
+    storage: &dyn Storage,
+    folder: &str,
+    known: Option<&Checkpoint>,
+    names: &[String],
+) -> Result<Vec<(u64, String)>> {
+    Ok(places(folder, names, &swaps(storage, folder, known, names)?))
 }
 
 fn list(storage: &dyn Storage, folder: &str) -> Result<Vec<String>> {

@@ -11,14 +11,31 @@ use std::sync::Arc;
 
 use compacted::{Entry, Model, SETTINGS, entry, partition, read, read_from};
 use headwater_log::storage::{MemoryStorage, Storage};
-use headwater_log::{Broker, Compaction, Isolation, Kind, Mode, Options, Partition};
+use headwater_log::{Broker, Clock, Compaction, Isolation, Kind, Mode, Options, Partition};
 use headwater_record::{BatchBuilder, Codec};
 use proptest::prelude::*;
 
+/// After all records.
+const NOW: i64 = 1_000_000;
 const CODECS: [Codec; 5] = [Codec::None, Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
 
+/// A clock before all records: to the broker's own thread they are too young to be compacted (`min.compaction.lag.ms`).
+#[derive(Debug)]
+struct Before;
+
+impl Clock for Before {
+    fn now_ms(&self) -> i64 {
+        -1_000_000_000
+    }
+}
+
+fn open(storage: &Arc<MemoryStorage>) -> Broker {
+    let options = Options { clock: Arc::new(Before), ..Options::default() };
+    Broker::open(Arc::clone(storage) as Arc<dyn Storage>, options).unwrap()
+}
+
 fn create(storage: &Arc<MemoryStorage>, more: &[(&str, &str)]) -> (Broker, Arc<Partition>) {
-    let broker = workload::open(storage).unwrap();
+    let broker = open(storage);
     let settings = workload::settings(&[&SETTINGS, more].concat());
     let partition = Arc::clone(&broker.create_topic("t", 1, settings).unwrap().partitions[0]);
     (broker, partition)
@@ -134,21 +151,21 @@ fn log_of(broker: &Broker) -> Arc<Partition> {
 #[test]
 fn small_segments_become_one_and_the_active_one_is_left_alone() {
     let storage = Arc::new(MemoryStorage::default());
-    let (_broker, log) = create(&storage, &[("min.cleanable.dirty.ratio", "0.5")]);
+    let (_broker, log) = create(&storage, &[("min.cleanable.dirty.ratio", "0.5"), ("min.compaction.lag.ms", "1")]);
     let mut model = Model::default();
     fill(&log, &mut model, 5, 150);
     let before = segments(&storage);
     let active = before.last().unwrap();
     let bytes = storage.contents()[active].clone();
-    let done = log.compact(0, false).unwrap();
+    let done = log.compact(NOW, false).unwrap();
     assert_eq!(storage.contents()[active], bytes);
     assert_eq!(done.segments_before, before.len() - 1);
     assert!(done.bytes_after < done.bytes_before / 4 && done.records_after < done.records_before, "{done:?}");
     assert_eq!(read(&log, Isolation::Uncommitted).len() as u64, done.records_after + records_in(&bytes));
     // The next pass of all puts together what is small by now.
-    log.compact(0, true).unwrap();
-    model.compact(0);
-    log.compact(0, true).unwrap();
+    log.compact(NOW, true).unwrap();
+    model.compact(NOW);
+    log.compact(NOW, true).unwrap();
     assert_eq!(segments(&storage).len(), 2);
     assert_eq!(read(&log, Isolation::Uncommitted), model.records);
     assert!(log.size_bytes() <= 1_024);
@@ -169,24 +186,24 @@ fn bytes_of(log: &[u8]) -> bytes::Bytes {
 
 #[test]
 fn it_is_done_when_enough_is_dirty_and_not_before() {
-    let settings = [("min.cleanable.dirty.ratio", "0.5")];
+    let settings = [("min.cleanable.dirty.ratio", "0.5"), ("min.compaction.lag.ms", "1")];
     let storage = Arc::new(MemoryStorage::default());
     let (broker, log) = create(&storage, &settings);
     let mut model = Model::default();
-    assert_eq!(log.compact(0, false).unwrap(), Compaction::default());
+    assert_eq!(log.compact(NOW, false).unwrap(), Compaction::default());
     fill(&log, &mut model, 100, 200);
-    assert!(log.compact(0, false).unwrap().segments_before > 0);
+    assert!(log.compact(NOW, false).unwrap().segments_before > 0);
     // A tenth of what is clean is not enough, nor after a restart.
     fill(&log, &mut model, 100, 20);
     for _ in 0..2 {
-        assert_eq!(log.compact(0, false).unwrap(), Compaction::default());
+        assert_eq!(log.compact(NOW, false).unwrap(), Compaction::default());
     }
     broker.close().unwrap();
-    let broker = workload::open(&storage).unwrap();
+    let broker = open(&storage);
     let log = log_of(&broker);
-    assert_eq!(log.compact(0, false).unwrap(), Compaction::default());
+    assert_eq!(log.compact(NOW, false).unwrap(), Compaction::default());
     fill(&log, &mut model, 100, 200);
-    assert!(log.compact(0, false).unwrap().segments_before > 0);
+    assert!(log.compact(NOW, false).unwrap().segments_before > 0);
 }
 
 #[test]

@@ -85,6 +85,9 @@ fn check(files: &Files, last: &BTreeMap<u64, Entry>, has_warnings: bool, what: &
         }
         let keys: BTreeMap<&[u8], u64> = found.iter().map(|(offset, entry)| (&entry.key[..], *offset)).collect();
         assert!(keys.values().all(|offset| last.contains_key(offset)), "{what} {mode:?}: {keys:?}");
+        let report = headwater_log::verify(&*image).unwrap();
+        let is_error = |finding: &&headwater_log::Finding| finding.severity == headwater_log::Severity::Error;
+        assert_eq!(report.findings.iter().find(is_error), None, "{what} {mode:?}");
         if mode == Mode::Read {
             assert_eq!(&image.contents(), files, "{what}: a reader changes nothing");
             continue;

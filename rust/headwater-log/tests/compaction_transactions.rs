@@ -10,10 +10,10 @@ mod workload;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use compacted::{Entry, SETTINGS, entry, partition, read};
+use compacted::{Entry, Model, SETTINGS, entry, partition, read};
 use headwater_log::storage::MemoryStorage;
 use headwater_log::{Broker, Isolation};
-use headwater_record::{Batch, BatchBuilder, ControlType, Header, Marker, ProducerFields};
+use headwater_record::{Batch, BatchBuilder, Codec, ControlType, Header, Marker, ProducerFields};
 use proptest::prelude::*;
 
 /// A log of batches in the making.
@@ -55,21 +55,29 @@ impl Files {
             *sequence += count;
             ProducerFields { id, epoch: 1, base_sequence: *sequence - count, is_transactional }
         });
-        self.push(builder.finish_as(headwater_record::Codec::Lz4, fields).unwrap(), count as u64, begins_segment);
+        self.push(builder.finish_as(Codec::Lz4, fields).unwrap(), count as u64, begins_segment);
     }
 
     fn marker(&mut self, id: i64, is_commit: bool, begins_segment: bool) {
-        let Some(first) = self.open.remove(&id) else { return };
         if !is_commit {
-            let of_transaction = |record: &&(u64, Option<i64>, Entry)| record.0 >= first && record.1 == Some(id);
-            self.aborted.extend(self.records.iter().filter(of_transaction).map(|(offset, _, _)| *offset));
+            self.abort(id);
+        }
+        if self.open.remove(&id).is_none() {
+            return;
         }
         let kind = if is_commit { ControlType::Commit } else { ControlType::Abort };
         self.push(Marker { kind, coordinator_epoch: 0 }.to_batch(id, 1, 0), 1, begins_segment);
     }
 
-    fn stable_offset(&self) -> u64 {
-        self.open.values().copied().min().unwrap_or(self.next_offset)
+    fn abort(&mut self, id: i64) {
+        let Some(first) = self.open.get(&id) else { return };
+        let of_transaction = |record: &&(u64, Option<i64>, Entry)| record.0 >= *first && record.1 == Some(id);
+        self.aborted.extend(self.records.iter().filter(of_transaction).map(|(offset, _, _)| *offset));
+    }
+
+    /// The transactions that are open: whoever opens the log aborts them.
+    fn abandoned(&self) -> BTreeSet<i64> {
+        self.open.keys().copied().collect()
     }
 
     /// A directory with a compacted topic whose partition these files are.
@@ -88,9 +96,9 @@ impl Files {
         Arc::new(image)
     }
 
-    /// What a reader of committed records sees after a compaction of everything that is decided.
+    /// What a reader of committed records sees after a compaction of everything.
     fn committed(&self) -> BTreeMap<u64, Entry> {
-        let seen = self.records.iter().filter(|(at, _, _)| *at < self.stable_offset() && !self.aborted.contains(at));
+        let seen = self.records.iter().filter(|(at, _, _)| !self.aborted.contains(at));
         let last: BTreeMap<&[u8], u64> = seen.clone().map(|(at, _, entry)| (&entry.key[..], *at)).collect();
         seen.filter(|(at, _, entry)| last[&entry.key[..]] == *at).map(|(at, _, entry)| (*at, entry.clone())).collect()
     }
@@ -171,48 +179,81 @@ fn build(steps: Vec<Step>) -> Files {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
     #[test]
-    fn committed_records_are_compacted_aborted_ones_go_and_open_ones_stay(
-        steps in proptest::collection::vec(step(), 1..60)
-    ) {
-        let files = build(steps);
-        let stable = files.stable_offset();
+    fn committed_records_are_compacted_and_aborted_ones_go(steps in proptest::collection::vec(step(), 1..60)) {
+        let mut files = build(steps);
+        let abandoned = files.abandoned();
+        abandoned.iter().for_each(|id| files.abort(*id));
         let expected = files.committed();
         let mut storage = files.storage();
         let mut broker = workload::open(&storage).unwrap();
-        let open: Vec<u64> = files.records.iter().map(|(at, _, _)| *at).filter(|at| *at >= stable).collect();
-        let values = |found: &BTreeMap<u64, Entry>| -> BTreeMap<u64, Entry> {
-            found.iter().filter(|(_, entry)| entry.value.is_some()).map(|(at, entry)| (*at, entry.clone())).collect()
+        // A marker of a new epoch says more of a producer than its last batch does.
+        let known = |sequences: &BTreeMap<i64, i32>| -> BTreeMap<i64, i32> {
+            sequences.iter().filter(|(id, _)| !abandoned.contains(id)).map(|(id, next)| (*id, *next)).collect()
         };
         for now in [0, 500, 1_000, 2_000, 3_000, 4_000] {
-            let log = partition(&broker).unwrap();
-            log.compact(now, true).unwrap();
-            // Up to the last stable offset everything is as it should be; in memory, and derived from the files anew.
+            partition(&broker).unwrap().compact(now, true).unwrap();
+            // In memory, and derived from the files anew.
             for is_anew in [false, true] {
                 if is_anew {
                     (storage, broker) = reopen(&storage);
                     prop_assert!(broker.warnings().is_empty(), "{:?}", broker.warnings());
                 }
                 let log = partition(&broker).unwrap();
-                prop_assert_eq!(log.last_stable_offset(), stable);
-                let committed = read(&log, Isolation::Committed);
-                let is_over = now >= 1_000;
-                prop_assert_eq!(&committed, &if is_over { values(&expected) } else { expected.clone() });
-                let all = read(&log, Isolation::Uncommitted);
-                prop_assert_eq!(all.keys().copied().filter(|at| *at >= stable).collect::<Vec<_>>(), open.clone());
-                prop_assert!(all.keys().all(|at| *at >= stable || committed.contains_key(at)), "aborted records are gone");
-                prop_assert_eq!(&sequences(&storage), &files.sequences);
+                prop_assert_eq!(log.last_stable_offset(), files.next_offset + abandoned.len() as u64);
+                let is_kept = |entry: &Entry| entry.value.is_some() || now < 1_000;
+                let expected: BTreeMap<u64, Entry> =
+                    expected.iter().filter(|(_, entry)| is_kept(entry)).map(|(at, entry)| (*at, entry.clone())).collect();
+                prop_assert_eq!(&read(&log, Isolation::Committed), &expected);
+                prop_assert_eq!(&read(&log, Isolation::Uncommitted), &expected);
+                prop_assert_eq!(known(&sequences(&storage)), known(&files.sequences));
             }
         }
-        // In the end a marker is there for two reasons: some of its transaction is, or nothing else of its producer is.
+        // In the end a marker is there because some of its transaction is, or to tell its producer's epoch.
         let mut in_transaction = BTreeSet::new();
-        for batch in batches(&storage).iter().filter(|batch| batch.header.base_offset < stable) {
-            let id = batch.header.producer_id;
-            if !batch.header.is_control() {
-                in_transaction.insert(id);
-            } else {
-                prop_assert!(in_transaction.remove(&id), "marker of {id} at {}", batch.header.base_offset);
+        for header in batches(&storage).iter().map(|batch| batch.header) {
+            if !header.is_control() {
+                in_transaction.insert(header.producer_id);
+                continue;
             }
+            let is_newest = abandoned.contains(&header.producer_id) && header.producer_epoch == 2;
+            prop_assert!(in_transaction.remove(&header.producer_id) || is_newest, "marker at {}", header.base_offset);
         }
+    }
+}
+
+#[test]
+fn nothing_behind_an_open_transaction_is_touched_or_counts() {
+    for is_commit in [true, false] {
+        let broker = workload::open(&Arc::new(MemoryStorage::default())).unwrap();
+        let log = Arc::clone(&broker.create_topic("t", 1, workload::settings(&SETTINGS)).unwrap().partitions[0]);
+        let mut model = Model::default();
+        for n in 0..9 {
+            model.append(&log, &[entry(n % 3, Some(n), 0)], Codec::None).unwrap();
+        }
+        let producer = broker.transactional_producer("loader", 60_000).unwrap();
+        producer.begin().unwrap();
+        let mut builder = BatchBuilder::new();
+        let open = entry(0, Some(100), 0);
+        builder.push(0, Some(&open.key), open.value.as_deref(), b"");
+        producer.append(&log, builder, Codec::None).unwrap();
+        let mut later = Model::default();
+        later.append(&log, &[entry(1, Some(101), 0), entry(1, Some(102), 0)], Codec::None).unwrap();
+        log.compact(0, true).unwrap();
+        model.compact(0);
+        assert_eq!(log.last_stable_offset(), 9);
+        assert_eq!(read(&log, Isolation::Committed), model.records);
+        model.records.insert(9, open);
+        model.records.extend(later.records);
+        assert_eq!(read(&log, Isolation::Uncommitted), model.records);
+        if is_commit {
+            producer.commit().unwrap();
+        } else {
+            producer.abort().unwrap();
+            model.records.remove(&9);
+        }
+        log.compact(0, true).unwrap();
+        model.compact(0);
+        assert_eq!(read(&log, Isolation::Uncommitted), model.records);
     }
 }
 

@@ -283,6 +283,13 @@ impl Log {
         py.enter(|| self.broker.offsets().delete(group).map_err(Failure::from))
     }
 
+    /// Compacts a topic, or all that are compacted: records before and after, bytes before and after.
+    fn compact(&self, py: Python<'_>, topic: Option<&str>) -> PyResult<(u64, u64, u64, u64)> {
+        self.liveness.check()?;
+        let done = py.enter(|| self.broker.compact(topic).map_err(Failure::from))?;
+        Ok((done.records_before, done.records_after, done.bytes_before, done.bytes_after))
+    }
+
     /// Makes everything written so far durable.
     fn sync(&self, py: Python<'_>) -> PyResult<()> {
         self.liveness.check()?;

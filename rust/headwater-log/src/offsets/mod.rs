@@ -160,30 +160,6 @@ impl OffsetStore {
         self.settle(group);
     }
 
-    /// Writes what is known once more and forgets the commits before it, so that the log does not grow for ever: at open,
-    /// when old commits fill a segment of their own. Not while part of it cannot be read: that part is evidence.
-    pub(crate) fn compact(&self) -> Result<()> {
-        let log = self.log.lock();
-        let [partition] = &log[..] else { return Ok(()) };
-        if partition.segment_count() < 2 || self.doubt.read().is_some() {
-            return Ok(());
-        }
-        let now = self.clock.now_ms();
-        let mut builder = BatchBuilder::new();
-        for (group, places) in &*self.groups.read() {
-            for ((topic, number), (committed, _)) in places {
-                // Kafka's newest schema can hold what ours cannot: such a log is kept as it is.
-                let Some(value) = schema::encode_value(committed.offset, &committed.metadata, now) else {
-                    return Ok(());
-                };
-                builder.push(now, Some(&key(group, topic, *number)?), Some(&value), &[]);
-            }
-        }
-        let appended = if builder.is_empty() { None } else { Some(partition.append(builder.finish(Codec::None)?)?) };
-        partition.sync()?;
-        partition.delete_records(appended.map_or(partition.next_offset(), |appended| appended.base_offset)).map(drop)
-    }
-
     fn settle(&self, group: &str) {
         if let Some((_, settled)) = &mut *self.doubt.write() {
             settled.insert(group.to_owned());

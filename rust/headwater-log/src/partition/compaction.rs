@@ -61,9 +61,14 @@ impl Partition {
         Ok(done)
     }
 
-    /// Ends a running compaction, and lets none begin; returns whether all files are in place.
-    pub(super) fn stop_compaction(&self) -> bool {
+    /// Lets a running compaction end soon, and none begin.
+    pub(crate) fn end_compaction(&self) {
         self.cleaner.is_stopped.store(true, Ordering::Release);
+    }
+
+    /// Waits until no compaction runs any more; returns whether all files are in place.
+    pub(super) fn stop_compaction(&self) -> bool {
+        self.end_compaction();
         let _running = self.cleaner.running.lock();
         self.settle_swap().is_ok()
     }

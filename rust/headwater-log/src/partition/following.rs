@@ -51,18 +51,32 @@ impl Partition {
     /// Reads on from where it ends up to an offset; false if that is not how the log goes on.
     fn take_in(&self, durable: u64) -> Result<bool> {
         let interval = self.config().index_interval_bytes();
+        let mut has_begun = false;
         while self.next_offset() < durable {
             let last = self.segments.read().last().cloned();
             let is_grown = match &last {
                 Some(segment) => self.extend(segment, durable, interval)?,
                 None => false,
             };
-            if !is_grown && !self.begin_next(last.as_deref())? {
-                return Ok(false);
+            if !is_grown {
+                if !self.begin_next(last.as_deref())? {
+                    return Ok(false);
+                }
+                has_begun = true;
             }
+        }
+        // What came next may have been compacted into an earlier segment, of which we hold the file of before.
+        if has_begun && self.is_compacted_since() {
+            return Ok(false);
         }
         self.durable.fetch_max(durable, Ordering::AcqRel);
         Ok(true)
+    }
+
+    /// Whether segments have been replaced since this was opened.
+    fn is_compacted_since(&self) -> bool {
+        let known = self.cleaner.generation.load(Ordering::Acquire);
+        Checkpoint::read(&*self.storage, &self.folder).is_none_or(|found| found.generation != known)
     }
 
     /// Takes in the batches behind the known end of a segment; false if there is none that belongs there.

@@ -12,6 +12,7 @@ use crate::mark::{self, Mark};
 use crate::recovery::{OpenFile, is_ours};
 use crate::segment::stem;
 use crate::storage::{Storage, read_all};
+use crate::swap::settled_places;
 
 /// What Kafka and we put into a partition's folder beside its segments.
 const OTHERS: [&str; 4] = [checkpoint::NAME, mark::NAME, "leader-epoch-checkpoint", "partition.metadata"];
@@ -81,12 +82,12 @@ pub(super) fn verify(storage: &dyn Storage, topic: &str, number: u32, config: &T
     // The small files first: what is durable when they are read is still there when the segments are.
     let checkpoint = Checkpoint::read(storage, &found.folder);
     let mark = Mark::read(storage, &found.folder);
-    let bases = check_names(&mut found, &names);
+    check_names(&mut found, &names);
     check_small_files(&mut found, &names, checkpoint.is_some(), mark.is_some());
     let mut files: Vec<OpenFile> = Vec::new();
-    for base in bases {
+    for (base, path) in segments(&mut found, checkpoint.as_ref(), &names) {
         let name = format!("{base:020}.log");
-        let opened = storage.open(&format!("{}/{name}", found.folder), false);
+        let opened = storage.open(&path, false);
         match opened.and_then(|file| Ok((base, Arc::clone(&file), file.size()?))) {
             Ok(file) => files.push(file),
             Err(error) => found.say(
@@ -136,10 +137,22 @@ pub(super) fn verify(storage: &dyn Storage, topic: &str, number: u32, config: &T
     found.report
 }
 
-/// Looks at what each file is called; returns the offsets that segments begin at.
-fn check_names(found: &mut Folder<'_>, names: &[String]) -> Vec<u64> {
-    let mut bases: Vec<u64> = names.iter().filter_map(|name| base_of(name, "log")).collect();
-    bases.sort_unstable();
+/// The segments as the next open will see them: an interrupted compaction is finished by it, or undone.
+fn segments(found: &mut Folder<'_>, checkpoint: Option<&Checkpoint>, names: &[String]) -> Vec<(u64, String)> {
+    settled_places(found.storage, &found.folder, checkpoint, names).unwrap_or_else(|error| {
+        found.say(
+            Severity::Error,
+            "",
+            format!("expected files that can be read, got {error}"),
+            "fix what keeps them from it",
+        );
+        Vec::new()
+    })
+}
+
+/// Looks at what each file is called.
+fn check_names(found: &mut Folder<'_>, names: &[String]) {
+    let bases: Vec<u64> = names.iter().filter_map(|name| base_of(name, "log")).collect();
     for name in names {
         let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
         let base = EXTENSIONS.iter().find_map(|extension| base_of(name, extension));
@@ -176,7 +189,6 @@ fn check_names(found: &mut Folder<'_>, names: &[String]) -> Vec<u64> {
             );
         }
     }
-    bases
 }
 
 fn base_of(name: &str, extension: &str) -> Option<u64> {

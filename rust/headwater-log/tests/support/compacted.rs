@@ -88,11 +88,12 @@ pub(crate) fn read_from(
     max_bytes: usize,
 ) -> BTreeMap<u64, Entry> {
     let (mut found, first) = (BTreeMap::new(), offset);
-    let end = match isolation {
+    // Asked again and again: a record may be superseded by one that was not there yet when reading began.
+    let end = || match isolation {
         Isolation::Committed => partition.last_stable_offset(),
         Isolation::Uncommitted => partition.high_watermark(),
     };
-    while offset < end {
+    while offset < end() {
         let fetched = partition.read(offset, max_bytes, isolation).unwrap();
         for batch in &fetched.batches {
             for record in &batch.records().unwrap() {
