@@ -77,7 +77,8 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         if not hasattr(error, "format_message"):  # click's own, which typer brings along under names of its own
             raise
-        _say(error.format_message(), f"headwater {_command(arguments)}--help")
+        if message := error.format_message():  # without a command its help was shown
+            _say(message, f"headwater {_command(arguments)}--help")
         return FAILED
     return answer if isinstance(answer, int) else DONE
 
