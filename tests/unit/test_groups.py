@@ -184,30 +184,15 @@ def test_a_topic_that_grows_is_shared_anew() -> None:
     assert stranger.owned == had and woken
 
 
-def test_members_read_a_new_partition_from_its_first_record() -> None:
-    """Whatever their reset policy: nothing in it is older than the group."""
+@pytest.mark.parametrize("group", ["g", None], ids=["in a group", "without a group"])
+def test_new_partitions_are_read_from_their_first_record(group: str | None) -> None:
+    """Whatever the reset policy: nothing in them is older than the consumer."""
     with hw.open("memory:") as broker:
-        count = 1
-        broker.create_topic("t", partitions=2)
-        broker._shared.groups = GroupCoordinator(lambda topic: count, lambda: None)
-        with broker.consumer("t", group="g", auto_offset_reset="latest", timeout="0s", value=int) as consumer:
+        broker.create_topic("t")
+        with broker.consumer("t", group=group, auto_offset_reset="latest", timeout="0s", value=int) as consumer:
+            broker.add_partitions("t", 2)
             with broker.producer() as producer:
                 producer.send("t", value=7, partition=1)
-            count = 2
-            broker._shared.groups.topic_changed("t")
-            assert [record.value for record in consumer] == [7]
-
-
-def test_without_a_group_new_partitions_are_read_from_their_first_record(monkeypatch: pytest.MonkeyPatch) -> None:
-    with hw.open("memory:") as broker:
-        broker.create_topic("t", partitions=2)
-        monkeypatch.setattr(broker._shared, "partitions_of", lambda topic: 1)
-        with broker.consumer("t", auto_offset_reset="latest", timeout="0s", value=int) as consumer:
-            with broker.producer() as producer:
-                producer.send("t", value=7, partition=1)
-            assert list(consumer) == []
-            monkeypatch.undo()
-            broker._shared.groups.topic_changed("t")
             assert [record.value for record in consumer] == [7]
 
 

@@ -56,7 +56,7 @@ class Assignment:
         self._reset = auto_offset_reset
         self._is_read_committed = is_read_committed
         self._turn: deque[TopicPartition] = deque()
-        self._topic_changes = shared.groups.topic_changes
+        self._topics_epoch = self._core.epoch()
         self.adopt(dict.fromkeys(self._everything(), 0) if member is None else shared.groups.heartbeat(member)[0])
 
     def adopt(self, owned: Mapping[TopicPartition, int]) -> None:
@@ -84,12 +84,12 @@ class Assignment:
 
     def adopt_new_partitions(self) -> None:
         """Without a group: take what the topics have gained."""
-        changes = self._shared.groups.topic_changes
-        if changes == self._topic_changes:
+        epoch = self._core.epoch()
+        if epoch == self._topics_epoch:
             return
-        self._topic_changes = changes
+        self._topics_epoch = epoch
         for place in self._everything() - self.positions.keys():
-            self.positions[place] = Position(0, None, 0)
+            self.positions[place] = Position(self._core.watermarks(*place)[0], None, 0)
         self._turn = deque(sorted(self.positions))
 
     def _everything(self) -> set[TopicPartition]:

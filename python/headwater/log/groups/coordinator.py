@@ -41,7 +41,6 @@ class GroupCoordinator:
             monotonic: The clock that members' time-outs are measured by.
         """
         self.monotonic = monotonic
-        self.topic_changes = 0  # how often a topic has changed: for consumers without a group
         self._partitions_of = partitions_of
         self._notify = notify
         self._lock = threading.Lock()
@@ -154,7 +153,6 @@ class GroupCoordinator:
             topic: Name of the topic.
         """
         with self._lock:
-            self.topic_changes += 1
             for group in self._groups.values():
                 if any(topic in member.topics for member in group.members.values()):
                     group.rebalance()
