@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
+from headwater import _core
 from headwater._typing import (
     Acks,
     AutoOffsetReset,
@@ -225,9 +226,30 @@ class Broker:
         """
         return self._shared.describe_partitions(topic)
 
-    def topics(self) -> list[str]:
-        """Names of the topics, in order, without the broker's own (``__consumer_offsets``)."""
-        return [name for name in self._names() if not name.startswith("__")]
+    def delete_records(self, topic: str, before: Mapping[int, int]) -> dict[int, int]:
+        """Forget the oldest records of a topic. They are no longer read; whole segments of them are removed.
+
+        Args:
+            topic: Name of the topic.
+            before: By partition, the first offset to keep.
+
+        Returns:
+            By partition, the first offset that is kept: never less than it was.
+
+        Raises:
+            UnknownTopicError: There is no such topic or partition.
+            OffsetOutOfRangeError: An offset beyond the end.
+        """
+        core = self._writable().core
+        return {partition: _core.delete_records(core, topic, partition, offset) for partition, offset in before.items()}
+
+    def topics(self, *, internal: bool = False) -> list[str]:
+        """Names of the topics, in order.
+
+        Args:
+            internal: The broker's own (``__consumer_offsets``) too.
+        """
+        return [name for name in self._names() if internal or not name.startswith("__")]
 
     def topic(self, name: str) -> TopicDescription:
         """Describe a topic.

@@ -273,7 +273,7 @@ def open(
     Args:
         path: The directory (created if missing), or ``"memory:"`` for a throw-away broker.
         durability: What an acknowledgement waits for: ``"fsync"`` (default), ``"interval:MS"`` or ``"os"``.
-        mode: ``"rw"``, or ``"r"`` to read beside a process that writes: what was durable at the time of the call.
+        mode: ``"rw"``, or ``"r"`` to read beside a process that writes: what is durable, also what becomes so later.
 
     Returns:
         A `Broker`; close it or use ``with``.

@@ -169,6 +169,12 @@ impl Broker {
         &self.inner.warnings
     }
 
+    /// What it may do.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.inner.options.mode
+    }
+
     /// Where the directory is.
     #[must_use]
     pub fn path(&self) -> String {

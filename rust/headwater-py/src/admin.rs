@@ -24,8 +24,7 @@ fn add_partitions(py: Python<'_>, log: &Log, topic: &str, total: u32) -> PyResul
 /// A partition as it is now.
 #[pyfunction]
 fn describe_partition(py: Python<'_>, log: &Log, topic: &str, partition: u32) -> PyResult<Description> {
-    let found = log.partition(py, topic, partition)?;
-    py.enter(|| Ok::<_, Failure>(description(found.describe())))
+    log.with_partition(py, topic, partition, |found| Ok(description(found.describe())))
 }
 
 fn description(found: PartitionDescription) -> Description {

@@ -28,8 +28,8 @@ fn fetch_rows(
     offset: u64,
     max_bytes: usize,
 ) -> PyResult<(u64, Vec<u64>, Rows)> {
-    let source = log.partition(py, topic, partition)?;
-    let (next, records) = py.enter(|| wal::fetch(&source, offset, max_bytes, true).map_err(Failure::from))?;
+    let (next, records) =
+        log.with_partition(py, topic, partition, |source| wal::fetch(source, offset, max_bytes, true))?;
     let mut offsets = Vec::with_capacity(records.len());
     let mut rows = Vec::with_capacity(records.len());
     for (seq, record) in records.into_iter().enumerate() {

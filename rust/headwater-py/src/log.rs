@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-use headwater_log::{Broker, Partition};
+use headwater_log::{Broker, Mode, Partition};
 use headwater_record::Batch;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -12,6 +13,9 @@ use crate::clock::{now, seconds};
 use crate::errors::{ClosedError, CorruptLogError, Failure, UnknownTopicError, at};
 use crate::gate::Gate;
 use crate::wal::Settings;
+
+/// How often a reader looks at what the process that writes has done.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Counts the forks behind this process: what was opened before one has lost its threads and locks.
 static FORKS: AtomicU64 = AtomicU64::new(0);
@@ -89,10 +93,62 @@ impl Log {
             .ok_or_else(|| no_such_partition(py, topic, i64::from(partition), found.partitions.len()))
     }
 
+    /// Has a partition, as it is now, do something outside of the interpreter.
+    pub(crate) fn with_partition<T: Send>(
+        &self,
+        py: Python<'_>,
+        topic: &str,
+        partition: u32,
+        act: impl Fn(&Arc<Partition>) -> headwater_log::Result<T> + Send,
+    ) -> PyResult<T> {
+        self.liveness.check()?;
+        py.enter(|| self.broker.with_partition(topic, partition, act).map_err(Failure::from))
+    }
+
+    /// Looks at which topics another process has made, if one writes this log.
+    fn refresh(&self) -> headwater_log::Result<bool> {
+        let has_changed = self.broker.refresh()?;
+        if has_changed {
+            self.epoch.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(has_changed)
+    }
+
+    /// Waits beside the process that writes: nobody rings, so it is looked at again and again.
+    fn wait_beside(&self, py: Python<'_>, places: &[Place], timeout: f64, is_read_committed: bool) -> PyResult<bool> {
+        let has_grown = || -> headwater_log::Result<bool> {
+            let mut has_grown = self.refresh()?;
+            for (topic, partition, offset) in places {
+                let end = self.broker.with_partition(topic, *partition, |log| Ok(end(log, is_read_committed)))?;
+                has_grown |= end > *offset;
+            }
+            Ok(has_grown)
+        };
+        let seen = self.broker.growth();
+        let mut slice = Duration::ZERO;
+        let found = py.wait(Some(now() + seconds(timeout)), |left| {
+            let is_woken = slice > Duration::ZERO && self.broker.wait_for_growth(seen, slice.min(left)) > seen;
+            slice = LOOK_INTERVAL;
+            match has_grown() {
+                Ok(false) if !is_woken => None,
+                looked => Some(looked.map(|_| ())),
+            }
+        })?;
+        match found {
+            None => Ok(false),
+            Some(looked) => looked.map(|()| true).map_err(|error| Failure::from(error).into()),
+        }
+    }
+
     pub(crate) fn changed(&self) {
         self.epoch.fetch_add(1, Ordering::Relaxed);
         self.broker.wake();
     }
+}
+
+/// What a reader may see of a partition.
+fn end(log: &Partition, is_read_committed: bool) -> u64 {
+    if is_read_committed { log.last_stable_offset() } else { log.high_watermark() }
 }
 
 pub(crate) fn no_such_partition(py: Python<'_>, topic: &str, partition: i64, count: usize) -> PyErr {
@@ -154,14 +210,16 @@ impl Log {
     }
 
     /// Name, partition count and settings of every topic.
-    fn topics(&self) -> PyResult<Vec<(String, usize, Settings)>> {
+    fn topics(&self, py: Python<'_>) -> PyResult<Vec<(String, usize, Settings)>> {
         self.liveness.check()?;
+        py.enter(|| self.refresh().map_err(Failure::from))?;
         Ok(crate::wal::topics(&self.broker))
     }
 
     /// Partition count and settings of a topic.
-    fn topic(&self, name: &str) -> PyResult<(usize, Settings)> {
+    fn topic(&self, py: Python<'_>, name: &str) -> PyResult<(usize, Settings)> {
         self.liveness.check()?;
+        py.enter(|| self.refresh().map_err(Failure::from))?;
         Ok(crate::wal::topic(&self.broker, name).map_err(Failure::from)?)
     }
 
@@ -172,8 +230,7 @@ impl Log {
 
     /// First offset, last stable offset, high watermark.
     fn watermarks(&self, py: Python<'_>, topic: &str, partition: u32) -> PyResult<(u64, u64, u64)> {
-        let log = self.partition(py, topic, partition)?;
-        Ok(crate::wal::watermarks(&log))
+        self.with_partition(py, topic, partition, |log| Ok(crate::wal::watermarks(log)))
     }
 
     /// The first record at or after a timestamp, as (offset, timestamp).
@@ -184,8 +241,7 @@ impl Log {
         partition: u32,
         timestamp: i64,
     ) -> PyResult<Option<(u64, i64)>> {
-        let log = self.partition(py, topic, partition)?;
-        py.enter(|| log.offset_for_timestamp(timestamp).map_err(Failure::from))
+        self.with_partition(py, topic, partition, |log| log.offset_for_timestamp(timestamp))
     }
 
     /// Records from an offset, as columns: the offset to go on at, offsets, timestamps, keys, values, and headers (None if
@@ -199,14 +255,14 @@ impl Log {
         max_bytes: usize,
         is_read_committed: bool,
     ) -> PyResult<Fetched<'py>> {
-        let log = self.partition(py, topic, partition)?;
-        let read = || -> Result<_, Failure> {
-            let (next, batches) = crate::wal::fetch_batches(&log, offset, max_bytes, is_read_committed)?;
+        let read = |log: &Arc<Partition>| {
+            let (next, batches) = crate::wal::fetch_batches(log, offset, max_bytes, is_read_committed)?;
             // Decompressing is the costly part: it is done out here.
             let records = batches.iter().map(Batch::records).collect::<Result<Vec<_>, _>>();
-            Ok((next, records.map_err(headwater_log::Error::from)?))
+            Ok((next, records?))
         };
-        let (next, batches) = py.enter(read).map_err(|error| at(py, error, topic, Some(partition), Some(offset)))?;
+        let read = self.with_partition(py, topic, partition, read);
+        let (next, batches) = read.map_err(|error| at(py, error, topic, Some(partition), Some(offset)))?;
         let mut views = Vec::new();
         for records in &batches {
             for view in records {
@@ -240,13 +296,16 @@ impl Log {
     /// time is up; true unless it is up.
     #[pyo3(signature = (places, timeout, is_read_committed=false))]
     fn wait(&self, py: Python<'_>, places: Vec<Place>, timeout: f64, is_read_committed: bool) -> PyResult<bool> {
+        if self.broker.mode() == Mode::Read {
+            self.liveness.check()?;
+            return self.wait_beside(py, &places, timeout, is_read_committed);
+        }
         let seen = self.broker.growth();
         let mut logs = Vec::with_capacity(places.len());
         for (topic, partition, offset) in places {
             logs.push((self.partition(py, &topic, partition)?, offset));
         }
-        let end = |log: &Partition| if is_read_committed { log.last_stable_offset() } else { log.high_watermark() };
-        if logs.iter().any(|(log, offset)| end(log) > *offset) {
+        if logs.iter().any(|(log, offset)| end(log, is_read_committed) > *offset) {
             return Ok(true);
         }
         let deadline = now() + seconds(timeout);

@@ -1,0 +1,105 @@
+"""A reader beside a process that writes: it follows what becomes durable, topics that come, and what is forgotten."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import headwater as hw
+from headwater.log import verify
+
+WRITER = """
+import sys, headwater as hw
+broker = hw.open(sys.argv[1])
+producer = broker.producer(linger="0s")
+for line in sys.stdin:
+    exec(line)
+    print("done", flush=True)
+"""
+
+
+class Writer:
+    """Another process, which does what it is told."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+
+    def do(self, line: str) -> None:
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "done\n"
+
+
+@contextmanager
+def writer(path: Path) -> Iterator[Writer]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield Writer(process)
+    finally:
+        process.communicate()
+    assert process.returncode == 0
+
+
+def test_a_consumer_follows_another_process(tmp_path: Path) -> None:
+    with writer(tmp_path) as other:
+        other.do("broker.create_topic('t', config={'segment.bytes': '1024'})")
+        with (
+            hw.open(tmp_path, mode="r") as reader,
+            reader.consumer("t", auto_offset_reset="earliest", timeout="20s") as consumer,
+        ):
+            records = iter(consumer)
+            for n in range(30):
+                other.do(f"producer.send('t', value=b'%04d' % {n} + b'x' * 200).result()")
+                record = next(records)
+                assert (record.offset, int(record.value[:4])) == (n, n)
+            assert len(reader.describe_partitions("t")[0].segments) > 3
+            other.do("broker.add_partitions('t', 2)")
+            other.do("producer.send('t', value=b'beside', partition=1).result()")
+            record = next(records)
+            assert (record.partition, record.value) == (1, b"beside")
+            assert verify(tmp_path).findings == ()
+
+
+def test_topics_are_seen_when_they_are_there(tmp_path: Path) -> None:
+    with writer(tmp_path) as other:
+        other.do("broker.create_topic('a')")
+        with hw.open(tmp_path, mode="r") as reader:
+            assert reader.topics() == ["a"]
+            other.do("broker.create_topic('b', key=str)")
+            assert reader.topics() == ["a", "b"] and reader.topic("b").key is not None
+            other.do("broker.send_many('b', [('k', 'v')] * 5)")
+            assert reader.offsets("b") == {0: (0, 5)} and reader.read_frame("b").height == 5
+            other.do("broker.delete_topic('b')")
+            assert reader.topics() == ["a"]
+            with pytest.raises(hw.UnknownTopicError):
+                reader.offsets("b")
+
+
+def test_only_what_is_durable_is_seen(tmp_path: Path) -> None:
+    with writer(tmp_path) as other:
+        other.do("broker.create_topic('t', durability='os')")
+        with hw.open(tmp_path, mode="r") as reader:
+            other.do("broker.producer(acks=1).send('t', value='written').result()")
+            assert reader.offsets("t") == {0: (0, 0)}
+            other.do("broker.sync()")
+            assert reader.offsets("t") == {0: (0, 1)}
+
+
+def test_what_is_forgotten_is_gone_for_the_reader_too(tmp_path: Path) -> None:
+    with writer(tmp_path) as other:
+        other.do("broker.create_topic('t', config={'segment.bytes': '1024'})")
+        other.do("broker.send_many('t', [b'x' * 300 for n in range(20)])")
+        with hw.open(tmp_path, mode="r") as reader:
+            with reader.consumer("t", auto_offset_reset="earliest", timeout="20s") as consumer:
+                assert reader.offsets("t") == {0: (0, 20)}
+                other.do("from headwater import _core; _core.delete_records(broker._shared.core, 't', 0, 15)")
+                assert reader.offsets("t") == {0: (15, 20)}
+                assert [record.offset for record in consumer.poll()] == [15, 16, 17, 18, 19]
