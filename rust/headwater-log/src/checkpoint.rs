@@ -1,8 +1,9 @@
 //! What is written down about a partition beside its segments, replaced as a whole and durably: `headwater.checkpoint`.
 //!
 //! It is written when a segment is begun, when the first record after a clean close is appended, when records are deleted,
-//! when compaction replaces segments, and at a clean close. Only the last says "clean": then it lists the segments with their sizes and the checksums of their
-//! index files, and whoever finds exactly those may believe the indexes.
+//! when compaction replaces segments, and at a clean close. It lists the segments that nobody writes any more, with their
+//! sizes and the checksums of the small files beside them: whoever finds exactly those may believe them, and need not walk
+//! through the segment. At a clean close all segments are listed, and the log's end is said.
 
 use serde_json::{Value, json};
 
@@ -13,21 +14,16 @@ use crate::{Error, Result, sealed};
 pub(crate) const NAME: &str = "headwater.checkpoint";
 const FORMAT: u64 = 1;
 
-/// A segment as a clean close left it.
+/// A segment, durable and whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct CleanSegment {
+pub(crate) struct KnownSegment {
     pub(crate) base_offset: u64,
     pub(crate) size: u64,
-    /// CRC-32C of `.index` and of `.timeindex`.
+    pub(crate) next_offset: u64,
+    /// CRC-32C of `.index`, of `.timeindex`, and of `.txnindex` (0: there need be none).
     pub(crate) index_checksum: u32,
     pub(crate) time_checksum: u32,
-}
-
-/// All segments, as a clean close left them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Clean {
-    pub(crate) segments: Vec<CleanSegment>,
-    pub(crate) next_offset: u64,
+    pub(crate) aborted_checksum: u32,
 }
 
 /// What was known of a partition when it was last written to.
@@ -36,7 +32,10 @@ pub(crate) struct Checkpoint {
     /// Everything below was synced.
     pub(crate) recovery_point: u64,
     pub(crate) log_start_offset: u64,
-    pub(crate) clean: Option<Clean>,
+    /// The segments from the log's start on that need not be walked through.
+    pub(crate) segments: Vec<KnownSegment>,
+    /// Where the log ended, at a clean close.
+    pub(crate) end: Option<u64>,
     /// Whether some producer numbers its batches, or transactions were aborted: what is known of them is in the log.
     pub(crate) has_producers: bool,
     /// Whether offsets may be missing between batches: the topic is compacted, or something else wrote it.
@@ -59,20 +58,17 @@ impl Checkpoint {
     }
 
     fn decode(body: &Value) -> Option<Self> {
-        let clean = match body.get("segments").and_then(Value::as_array) {
-            None => None,
-            Some(segments) => Some(Clean {
-                segments: segments.iter().map(clean_segment).collect::<Option<_>>()?,
-                next_offset: body.get("next_offset")?.as_u64()?,
-            }),
-        };
+        let segments = body.get("segments").and_then(Value::as_array);
+        // Rows of another length are another release's: its segments are walked through.
+        let segments = segments.and_then(|segments| segments.iter().map(known_segment).collect::<Option<Vec<_>>>());
         let identity = body.get("identity").and_then(|identity| identity.as_u64()?.try_into().ok());
         Some(Self {
             recovery_point: body.get("recovery_point")?.as_u64()?,
             log_start_offset: body.get("log_start_offset")?.as_u64()?,
             has_producers: body.get("has_transactions")?.as_bool()?,
             has_gaps: body.get("has_gaps")?.as_bool()?,
-            clean,
+            end: segments.as_ref().and_then(|_| body.get("next_offset")?.as_u64()),
+            segments: segments.unwrap_or_default(),
             identity,
             cleaned_until: body.get("cleaned_until").and_then(Value::as_u64).unwrap_or(0),
             generation: body.get("generation").and_then(Value::as_u64).unwrap_or(0),
@@ -100,10 +96,12 @@ impl Checkpoint {
         if let Some(Swap { base, until, identity }) = self.replacing {
             body["replacing"] = json!([base, until, identity]);
         }
-        if let Some(Clean { segments, next_offset }) = &self.clean {
-            let row = |s: &CleanSegment| json!([s.base_offset, s.size, s.index_checksum, s.time_checksum]);
-            body["segments"] = segments.iter().map(row).collect();
-            body["next_offset"] = json!(next_offset);
+        let row = |s: &KnownSegment| {
+            json!([s.base_offset, s.size, s.next_offset, s.index_checksum, s.time_checksum, s.aborted_checksum])
+        };
+        body["segments"] = self.segments.iter().map(row).collect();
+        if let Some(end) = self.end {
+            body["next_offset"] = json!(end);
         }
         replace(storage, folder, NAME, &sealed::seal(FORMAT, &body))
             .map_err(Error::io("write a checkpoint", storage.describe(&format!("{folder}/{NAME}"))))
@@ -118,11 +116,13 @@ fn swap(row: &Value) -> Option<Swap> {
     Some(Swap { base: row.get(0)?.as_u64()?, until: row.get(1)?.as_u64()?, identity: number(row, 2) })
 }
 
-fn clean_segment(row: &Value) -> Option<CleanSegment> {
-    Some(CleanSegment {
+fn known_segment(row: &Value) -> Option<KnownSegment> {
+    Some(KnownSegment {
         base_offset: row.get(0)?.as_u64()?,
         size: row.get(1)?.as_u64()?,
-        index_checksum: number(row, 2)?,
-        time_checksum: number(row, 3)?,
+        next_offset: row.get(2)?.as_u64()?,
+        index_checksum: number(row, 3)?,
+        time_checksum: number(row, 4)?,
+        aborted_checksum: number(row, 5)?,
     })
 }

@@ -35,6 +35,7 @@ mod error;
 mod growth;
 mod index;
 mod internal;
+mod known;
 mod mark;
 mod offsets;
 mod partition;

@@ -1,8 +1,8 @@
 //! What a partition is made of when it is opened, and what is done about bytes that fail their checks.
 //!
-//! After a clean close the small file `headwater.checkpoint` says which segments there are and how long; if that is what
-//! lies there, the indexes are read and nothing else. Otherwise every segment is walked batch by batch (header, checksum,
-//! ascending offsets), and the indexes are built anew:
+//! The small file `headwater.checkpoint` says which segments were sealed and how long they are, after a clean close all of
+//! them; those that lie there just so are believed (`known`). The others are walked batch by batch (header, checksum,
+//! ascending offsets), and their indexes are built anew:
 //!
 //! | the walk finds | what is done |
 //! |---|---|
@@ -14,15 +14,15 @@
 //! offset below which everything was synced once; recovery never advances it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use headwater_record::{Batch, Header};
-use parking_lot::RwLock;
 
-use crate::checkpoint::{Checkpoint, Clean};
+use crate::checkpoint::Checkpoint;
+use crate::known::Known;
 use crate::mark::Mark;
 use crate::producers::ProducerState;
-use crate::segment::{Damage, Indexes, Segment, check, next_good, stem};
+use crate::segment::{Damage, Segment, check, next_good, stem};
 use crate::storage::Storage;
 use crate::swap::open_settled;
 use crate::{Error, Result};
@@ -46,6 +46,8 @@ pub(crate) struct Recovered {
     pub(crate) missing: Vec<(u64, u64)>,
     /// Whether offsets may be missing between batches.
     pub(crate) has_gaps: bool,
+    /// Whether it is as a clean close left it.
+    pub(crate) is_clean: bool,
 }
 
 /// Opens what lies in a folder. With `is_writable`, leftovers are removed and a torn tail is cut.
@@ -61,19 +63,22 @@ pub(crate) fn recover(
     let mark = Mark::read(storage, folder);
     let (known, files) = open_settled(storage, folder, is_writable)?;
     let mut warnings = Vec::new();
-    if let Some((known, clean)) = known.as_ref().and_then(|known| Some((known, known.clean.as_ref()?)))
-        && let Some(segments) = from_indexes(storage, folder, &files, clean).filter(|_| !known.has_producers)
+    let mut believed =
+        known.as_ref().map_or_else(Known::default, |checkpoint| Known::of(storage, folder, checkpoint, &files));
+    if let Some(checkpoint) = known.as_ref().filter(|known| known.end == Some(believed.next_offset))
+        && believed.segments.len() == files.len()
     {
         return Ok(Recovered {
-            segments,
-            next_offset: clean.next_offset,
-            checkpoint: known.clone(),
-            producers: ProducerState::default(),
+            segments: believed.segments,
+            next_offset: believed.next_offset,
+            checkpoint: checkpoint.clone(),
+            producers: believed.producers,
             warnings,
             is_last_intact: true,
-            durable: clean.next_offset,
+            durable: believed.next_offset,
             missing: Vec::new(),
-            has_gaps: is_compacted || known.has_gaps,
+            has_gaps: is_compacted || checkpoint.has_gaps,
+            is_clean: true,
         });
     }
     // Files that something else put there know nothing of our recovery point.
@@ -84,6 +89,9 @@ pub(crate) fn recover(
              of the partition is derived from its files anew",
             storage.describe(folder)
         ));
+    }
+    if !is_ours {
+        believed = Known::default();
     }
     let checkpoint = known.filter(|_| is_ours).unwrap_or_default();
     let mark = mark.filter(|_| is_ours).map(|(durable, _)| durable);
@@ -103,14 +111,18 @@ pub(crate) fn recover(
         has_gaps: is_compacted || !is_ours || checkpoint.has_gaps,
         recovery_point,
         limit: if is_writable || mark.is_none() { u64::MAX } else { recovery_point },
-        expected: files.first().map_or(0, |(base, _, _)| *base),
-        producers: ProducerState::default(),
+        expected: if believed.segments.is_empty() {
+            files.first().map_or(0, |(base, _, _)| *base)
+        } else {
+            believed.next_offset
+        },
+        producers: believed.producers,
         warnings,
         is_last_intact: true,
         missing: Vec::new(),
     };
-    let mut segments: Vec<Arc<Segment>> = Vec::new();
-    for index in 0..files.len() {
+    let mut segments = believed.segments;
+    for index in segments.len()..files.len() {
         let (base, file, size) = &files[index];
         if index > 0 && walk.expected >= walk.limit {
             break;
@@ -150,6 +162,7 @@ pub(crate) fn recover(
         durable,
         missing: walk.missing,
         has_gaps: walk.has_gaps,
+        is_clean: false,
     })
 }
 
@@ -158,7 +171,7 @@ pub(crate) type OpenFile = (u64, Arc<dyn crate::storage::File>, u64);
 
 /// Removes a segment and its indexes, the log last: an index without a log is nothing.
 pub(crate) fn remove_segment(storage: &dyn Storage, stem: &str) -> Result<()> {
-    for extension in ["index", "timeindex", "txnindex", "log"] {
+    for extension in ["index", "timeindex", "txnindex", "snapshot", "log"] {
         let path = format!("{stem}.{extension}");
         match storage.remove_file(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -182,36 +195,6 @@ pub(crate) fn first_checksum(file: &dyn crate::storage::File) -> Option<u32> {
     let mut bytes = [0; headwater_record::HEADER_BYTES];
     let read = file.read_at(&mut bytes, 0).ok()?;
     Header::parse(&bytes[..read]).ok().map(|header| header.checksum)
-}
-
-/// Segments as their index files describe them; None if they are not those of the clean close.
-fn from_indexes(storage: &dyn Storage, folder: &str, files: &[OpenFile], clean: &Clean) -> Option<Vec<Arc<Segment>>> {
-    if !clean.segments.iter().map(|known| (known.base_offset, known.size)).eq(files.iter().map(|f| (f.0, f.2))) {
-        return None;
-    }
-    let mut segments = Vec::new();
-    for (index, (base, file, size)) in files.iter().enumerate() {
-        let stem = stem(folder, *base);
-        let known = &clean.segments[index];
-        let checksums = (known.index_checksum, known.time_checksum);
-        let indexes = Segment::read_indexes(storage, &stem, *size, checksums)?;
-        let largest = indexes.times.last().map(|(timestamp, _)| timestamp);
-        if largest.is_none() && *size > 0 {
-            return None;
-        }
-        let next_offset = files.get(index + 1).map_or(clean.next_offset, |(base, _, _)| *base);
-        segments.push(Arc::new(Segment {
-            base_offset: *base,
-            stem,
-            file: Arc::clone(file),
-            size: AtomicU64::new(*size),
-            next_offset: AtomicU64::new(next_offset),
-            max_timestamp: AtomicI64::new(largest.unwrap_or(i64::MIN)),
-            indexes: indexes.into(),
-            damage: RwLock::default(),
-        }));
-    }
-    Some(segments)
 }
 
 struct Walk<'a> {
@@ -252,16 +235,8 @@ impl Walk<'_> {
         }
         self.expected = self.expected.max(base);
         self.is_last_intact = true;
-        let segment = Segment {
-            base_offset: base,
-            stem: stem(folder, base),
-            file: Arc::clone(file),
-            size: AtomicU64::new(size),
-            next_offset: AtomicU64::new(base),
-            max_timestamp: AtomicI64::new(i64::MIN),
-            indexes: Indexes::default().into(),
-            damage: RwLock::default(),
-        };
+        let segment = Segment::over(Arc::clone(file), base, stem(folder, base));
+        segment.size.store(size, Ordering::Release);
         let mut position = 0;
         while position < size && self.expected < self.limit {
             let chunk =

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use headwater_record::{Batch, HEADER_BYTES, Header};
 use parking_lot::RwLock;
 
+use crate::checkpoint::KnownSegment;
 use crate::index::{OffsetIndex, TimeIndex};
+use crate::producers::aborted::{Aborted, AbortedTransaction};
 use crate::storage::{File, Storage, read_all};
 use crate::{Error, Result};
 
@@ -68,6 +70,8 @@ pub(crate) struct Segment {
     pub(crate) max_timestamp: AtomicI64,
     pub(crate) indexes: RwLock<Indexes>,
     pub(crate) damage: RwLock<Vec<Damage>>,
+    /// What its files say durably, since it was sealed.
+    known: RwLock<Option<KnownSegment>>,
 }
 
 /// The name of the segment that begins at an offset.
@@ -105,6 +109,7 @@ impl Segment {
             max_timestamp: AtomicI64::new(i64::MIN),
             indexes: RwLock::default(),
             damage: RwLock::default(),
+            known: RwLock::default(),
         }
     }
 
@@ -133,62 +138,92 @@ impl Segment {
         indexes.since_entry += header.size_bytes as u64;
     }
 
+    /// Makes the files beside a segment that nobody writes any more say durably what is known of it. `aborted` is its
+    /// `.txnindex`.
+    pub(crate) fn seal(&self, storage: &dyn Storage, aborted: &[u8]) -> Result<()> {
+        let (offsets, times) = self.index_files();
+        self.write_beside(storage, "index", &offsets)?;
+        self.write_beside(storage, "timeindex", &times)?;
+        if !aborted.is_empty() {
+            self.write_beside(storage, "txnindex", aborted)?;
+        }
+        *self.known.write() = Some(KnownSegment {
+            base_offset: self.base_offset,
+            size: self.size.load(Ordering::Acquire),
+            next_offset: self.next_offset.load(Ordering::Acquire),
+            index_checksum: crc32c::crc32c(&offsets),
+            time_checksum: crc32c::crc32c(&times),
+            aborted_checksum: if aborted.is_empty() { 0 } else { crc32c::crc32c(aborted) },
+        });
+        Ok(())
+    }
+
     /// The contents of the two index files, the largest timestamp included.
-    fn index_files(&self) -> [(&'static str, Vec<u8>); 2] {
+    fn index_files(&self) -> (Vec<u8>, Vec<u8>) {
         let mut indexes = self.indexes.write();
         let largest = self.max_timestamp.load(Ordering::Relaxed);
         if largest != i64::MIN {
             let offset = indexes.max_timestamp_offset;
             indexes.times.push(largest, offset);
         }
-        [("index", indexes.offsets.to_bytes()), ("timeindex", indexes.times.to_bytes())]
+        (indexes.offsets.to_bytes(), indexes.times.to_bytes())
     }
 
-    /// Writes the index files. They are derived and nobody believes them after a crash, so nothing is synced.
-    pub(crate) fn write_indexes(&self, storage: &dyn Storage) -> Result<()> {
-        for (extension, bytes) in self.index_files() {
-            self.write_index(storage, extension, &bytes)?;
-        }
-        Ok(())
-    }
-
-    /// Makes the index files say durably what the indexes say; returns their checksums.
-    pub(crate) fn seal_indexes(&self, storage: &dyn Storage) -> Result<(u32, u32)> {
-        let files = self.index_files();
-        for (extension, bytes) in &files {
-            let path = format!("{}.{extension}", self.stem);
-            let failed = || Error::io("write an index", storage.describe(&path));
-            let is_there = storage.open(&path, false).and_then(|file| read_all(&*file)).is_ok_and(|old| old == *bytes);
-            if !is_there {
-                self.write_index(storage, extension, bytes)?;
-            }
-            storage.open(&path, false).and_then(|file| file.sync()).map_err(failed())?;
-        }
-        Ok((crc32c::crc32c(&files[0].1), crc32c::crc32c(&files[1].1)))
-    }
-
-    fn write_index(&self, storage: &dyn Storage, extension: &str, bytes: &[u8]) -> Result<()> {
+    /// Writes and syncs a small file; one that says so already is only synced.
+    fn write_beside(&self, storage: &dyn Storage, extension: &str, bytes: &[u8]) -> Result<()> {
         let path = format!("{}.{extension}", self.stem);
-        storage
-            .open(&path, true)
-            .and_then(|file| file.truncate(0).and_then(|()| file.write_at(bytes, 0)))
-            .map_err(Error::io("write an index", storage.describe(&path)))
+        let write = || {
+            let file = storage.open(&path, true)?;
+            if read_all(&*file)? != bytes {
+                file.truncate(0)?;
+                file.write_at(bytes, 0)?;
+            }
+            file.sync()
+        };
+        write().map_err(Error::io("write an index", storage.describe(&path)))
     }
 
-    /// Reads the index files of a segment of so many bytes; None if they are missing or not what was written.
-    pub(crate) fn read_indexes(storage: &dyn Storage, stem: &str, size: u64, checksums: (u32, u32)) -> Option<Indexes> {
+    /// A segment as its files say, with its aborted transactions; None if they are not those that are known.
+    pub(crate) fn from_known(
+        storage: &dyn Storage,
+        folder: &str,
+        known: &KnownSegment,
+        file: &Arc<dyn File>,
+    ) -> Option<(Self, Vec<AbortedTransaction>)> {
+        let stem = stem(folder, known.base_offset);
         let bytes = |extension: &str, checksum: u32| {
             let bytes = storage.open(&format!("{stem}.{extension}"), false).and_then(|file| read_all(&*file)).ok()?;
             (crc32c::crc32c(&bytes) == checksum).then_some(bytes)
         };
-        let times = TimeIndex::from_bytes(&bytes("timeindex", checksums.1)?)?;
-        let max_timestamp_offset = times.last().map_or(0, |(_, offset)| offset);
-        Some(Indexes {
-            offsets: OffsetIndex::from_bytes(&bytes("index", checksums.0)?, size)?,
-            times,
-            since_entry: u64::MAX / 2, // unknown: the next batch gets an entry
-            max_timestamp_offset,
-        })
+        let times = TimeIndex::from_bytes(&bytes("timeindex", known.time_checksum)?)?;
+        let offsets = OffsetIndex::from_bytes(&bytes("index", known.index_checksum)?, known.size)?;
+        let aborted = match known.aborted_checksum {
+            0 => Vec::new(),
+            checksum => Aborted::parse(&bytes("txnindex", checksum)?)?,
+        };
+        let largest = times.last();
+        if largest.is_none() && known.size > 0 {
+            return None;
+        }
+        let segment = Self {
+            size: AtomicU64::new(known.size),
+            next_offset: AtomicU64::new(known.next_offset),
+            max_timestamp: AtomicI64::new(largest.map_or(i64::MIN, |(timestamp, _)| timestamp)),
+            indexes: RwLock::new(Indexes {
+                offsets,
+                times,
+                since_entry: u64::MAX / 2, // unknown: the next batch gets an entry
+                max_timestamp_offset: largest.map_or(0, |(_, offset)| offset),
+            }),
+            known: RwLock::new(Some(*known)),
+            ..Self::over(Arc::clone(file), known.base_offset, stem)
+        };
+        Some((segment, aborted))
+    }
+
+    /// What a checkpoint may say of it: nothing if it is not sealed, or damaged.
+    pub(crate) fn known(&self) -> Option<KnownSegment> {
+        (*self.known.read()).filter(|_| self.damage.read().is_empty())
     }
 
     /// Where to begin looking for an offset, and what is known of the batch there.
@@ -285,8 +320,8 @@ pub(crate) fn check(header: &Header, expected: u64, base: u64) -> std::result::R
     Ok(())
 }
 
-/// The first good batch behind the start of `bytes`: its place and offset. A bad header's length cannot be trusted, so
-/// every byte may be where it begins.
+/// The first good batch behind the start of `bytes` that ends before the offset `until`: its place and offset. A bad
+/// header's length cannot be trusted, so every byte may be where it begins.
 pub(crate) fn next_good(bytes: &[u8], expected: u64, base: u64, until: u64) -> Option<(usize, u64)> {
     (1..bytes.len().saturating_sub(HEADER_BYTES - 1)).find_map(|at| {
         if bytes[at + 16] != 2 {

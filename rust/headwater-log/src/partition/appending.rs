@@ -220,7 +220,12 @@ impl Partition {
                 },
             )?;
         }
-        active.write_indexes(&*self.storage)?;
+        let unsealed: Vec<Arc<Segment>> = {
+            let segments = self.segments.read();
+            let is_unsealed = |segment: &&Arc<Segment>| segment.known().is_none() || std::ptr::eq(&***segment, active);
+            segments.iter().filter(is_unsealed).cloned().collect()
+        };
+        self.seal(&unsealed, self.next_offset())?;
         let next = Segment::create(&*self.storage, &self.folder, self.next_offset())?;
         self.segments.write().push(Arc::clone(&next));
         // Now and then, what is known to be durable is written down: recovery then knows damage from a torn tail.

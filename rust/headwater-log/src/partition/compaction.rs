@@ -226,7 +226,7 @@ impl Partition {
         *self.cleaner.last_swap.lock() = LastSwap::Committed(swap);
         *self.segments.write() = segments;
         self.finish_swap(&swap)?;
-        copy.write_indexes(&*self.storage)?;
+        self.seal(&[Arc::clone(&copy)], copy.next_offset.load(Ordering::Acquire))?;
         Ok(true)
     }
 

@@ -8,7 +8,7 @@
 //! 2. A batch is visible in full or not at all: a segment's `size` is raised after the write.
 //! 3. After a failed sync nothing more is acknowledged (the partition is poisoned): what the disk holds is unknown.
 //!
-//! *Layout*: `appending`, `syncing` (group commit, close), `reading`, `retention`, `compaction`, `describing`,
+//! *Layout*: `appending`, `sealing`, `syncing` (group commit, close), `reading`, `retention`, `compaction`, `describing`,
 //! `following` (only reading, beside the process that writes).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,6 +34,7 @@ mod describing;
 mod following;
 mod reading;
 mod retention;
+mod sealing;
 mod syncing;
 
 pub use describing::{PartitionDescription, SegmentDescription};
@@ -166,6 +167,7 @@ impl Partition {
             durable,
             missing,
             has_gaps,
+            is_clean,
         } = recovered;
         if is_missing {
             let path = storage.describe(&folder);
@@ -175,7 +177,6 @@ impl Partition {
         if is_writable && (segments.is_empty() || !is_last_intact) {
             segments.push(Segment::create(&*storage, &folder, next_offset)?);
         }
-        let is_clean = checkpoint.clean.is_some();
         // What the walk found is written, but perhaps not synced: a first sync must cover it before it is promised.
         let unsynced = if is_clean || !is_writable { Vec::new() } else { segments.clone() };
         let mark = if is_writable { Some(Mark::open(Arc::clone(&storage), &folder)?) } else { None };
@@ -296,10 +297,6 @@ impl Partition {
     /// The largest producer id that has written here.
     pub(crate) fn largest_producer_id(&self) -> Option<i64> {
         self.producers.read().largest_id()
-    }
-
-    pub(crate) fn segment_count(&self) -> usize {
-        self.segments.read().len()
     }
 
     /// Bytes of its segments.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Partition;
-use crate::checkpoint::{Checkpoint, Clean, CleanSegment};
+use crate::checkpoint::Checkpoint;
 use crate::recovery::first_checksum;
 use crate::segment::Segment;
 use crate::topic::Durability;
@@ -96,17 +96,18 @@ impl Partition {
         identity_of(&self.segments.read().clone())
     }
 
-    pub(super) fn checkpoint(&self, clean: Option<Clean>) -> Result<()> {
-        self.to_checkpoint(clean).write(&*self.storage, &self.folder)
+    pub(super) fn checkpoint(&self, end: Option<u64>) -> Result<()> {
+        self.to_checkpoint(end).write(&*self.storage, &self.folder)
     }
 
-    /// What there is to write down of this partition now.
-    pub(super) fn to_checkpoint(&self, clean: Option<Clean>) -> Checkpoint {
+    /// What there is to write down of this partition now; `end` says that it is being closed there.
+    pub(super) fn to_checkpoint(&self, end: Option<u64>) -> Checkpoint {
         let has_producers = !self.producers.read().is_empty();
         Checkpoint {
             recovery_point: self.durable_offset(),
             log_start_offset: self.log_start_offset(),
-            clean,
+            segments: self.known_segments(end),
+            end,
             has_producers,
             identity: self.identity(),
             has_gaps: self.has_gaps.load(Ordering::Acquire),
@@ -131,19 +132,14 @@ impl Partition {
             if self.writer.lock().is_marked_clean {
                 return Ok(());
             }
-            let mut sealed = Vec::with_capacity(segments.len());
-            for segment in &segments {
-                let (index_checksum, time_checksum) = segment.seal_indexes(&*self.storage)?;
-                let size = segment.size.load(Ordering::Relaxed);
-                sealed.push(CleanSegment { base_offset: segment.base_offset, size, index_checksum, time_checksum });
-            }
+            self.seal(&segments, self.next_offset())?;
             self.storage
                 .sync_folder(&self.folder)
                 .map_err(Error::io("sync a folder", self.storage.describe(&self.folder)))?;
             if !is_settled || segments.iter().any(|segment| !segment.damage.read().is_empty()) {
                 return self.checkpoint(None); // found again, and reported again, at the next open
             }
-            self.checkpoint(Some(Clean { segments: sealed, next_offset: self.next_offset() }))
+            self.checkpoint(Some(self.next_offset()))
         });
         self.is_closed.store(true, Ordering::Release);
         self.synced.notify_all();

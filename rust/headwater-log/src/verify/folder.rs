@@ -7,7 +7,7 @@ use super::indexes::Indexes;
 use super::report::{Finding, Report, Severity};
 use super::segment::{self, Walk};
 use crate::TopicConfig;
-use crate::checkpoint::{self, Checkpoint, Clean};
+use crate::checkpoint::{self, Checkpoint, KnownSegment};
 use crate::mark::{self, Mark};
 use crate::recovery::{OpenFile, is_ours};
 use crate::segment::stem;
@@ -228,14 +228,14 @@ fn check_ends(found: &mut Folder<'_>, walk: &Walk, checkpoint: &Checkpoint, file
         let path = found.describe("");
         found.push(Finding::of_file(Severity::Error, path, what, restore).at_offset(start));
     }
-    if let Some(clean) = &checkpoint.clean {
-        check_clean(found, clean, files);
+    if checkpoint.end.is_some() {
+        check_clean(found, &checkpoint.segments, files);
     }
 }
 
 /// After a clean close nobody has written: exactly these files are there.
-fn check_clean(found: &mut Folder<'_>, clean: &Clean, files: &[OpenFile]) {
-    for known in &clean.segments {
+fn check_clean(found: &mut Folder<'_>, segments: &[KnownSegment], files: &[OpenFile]) {
+    for known in segments {
         let name = format!("{:020}.log", known.base_offset);
         let size = files.iter().find(|(base, _, _)| *base == known.base_offset).map(|(_, _, size)| *size);
         if size != Some(known.size) {
@@ -246,7 +246,7 @@ fn check_clean(found: &mut Folder<'_>, clean: &Clean, files: &[OpenFile]) {
         }
     }
     for (base, _, _) in files {
-        if !clean.segments.iter().any(|known| known.base_offset == *base) {
+        if !segments.iter().any(|known| known.base_offset == *base) {
             let name = format!("{base:020}.log");
             found.say(
                 Severity::Warning,

@@ -40,8 +40,7 @@ impl Indexes {
             times_path: storage.describe(&path("timeindex")),
             ..Self::default()
         };
-        let clean = checkpoint.and_then(|known| known.clean.as_ref());
-        let known = clean.and_then(|clean| clean.segments.iter().find(|known| known.base_offset == base));
+        let known = checkpoint.and_then(|known| known.segments.iter().find(|known| known.base_offset == base));
         let (offsets, times) = (bytes("index"), bytes("timeindex"));
         for (bytes, checksum, path) in [
             (&offsets, known.map(|known| known.index_checksum), &found.offsets_path),
@@ -50,7 +49,7 @@ impl Indexes {
             let got = bytes.as_deref().map(crc32c::crc32c);
             if checksum.is_some() && got != checksum {
                 let got = if got.is_none() { "none" } else { "another" };
-                let what = format!("expected the index that the last close left, got {got}");
+                let what = format!("expected the index that was left when the segment was sealed, got {got}");
                 found.findings.push(Finding::of_file(Severity::Warning, path.clone(), what, ADVICE));
             }
         }
