@@ -219,6 +219,8 @@ impl Partition {
                     let _ = self.poison.set(error.to_string());
                 },
             )?;
+            // Every segment before was synced when it was full.
+            self.durable.fetch_max(self.next_offset(), Ordering::AcqRel);
         }
         let unsealed: Vec<Arc<Segment>> = {
             let segments = self.segments.read();
