@@ -330,3 +330,36 @@ fn a_reader_beside_the_writer_sees_the_log_before_and_after() {
     assert_eq!(read(&log_of(&before), Isolation::Uncommitted), original);
     assert_eq!(read(&log_of(&reader()), Isolation::Uncommitted), model.records);
 }
+
+#[test]
+fn a_reader_who_follows_misses_nothing_that_was_compacted_into_a_segment_he_has() {
+    let storage = Arc::new(MemoryStorage::default());
+    let (broker, log) = create(&storage, &[]);
+    let mut model = Model::default();
+    fill(&log, &mut model, 3, 1);
+    let options = Options { mode: Mode::Read, ..Options::default() };
+    let reader = Broker::open(Arc::clone(&storage) as Arc<dyn Storage>, options).unwrap();
+    let found = || reader.with_partition("t", 0, |log| Ok(read(log, Isolation::Uncommitted))).unwrap();
+    assert_eq!(found(), model.records);
+    let segments_of = |bytes: &str| {
+        let settings = workload::settings(&[&SETTINGS[..], &[("segment.bytes", bytes)]].concat());
+        broker.set_topic_config("t", settings).unwrap();
+    };
+    for round in 0..3 {
+        // New keys each time, so that what is missed is missed for ever.
+        for n in 0..30 {
+            model.append(&log, &[entry(100 * (round + 1) + n, Some(n), 0)], Codec::None).unwrap();
+        }
+        assert!(log.describe().segments.len() > 2);
+        segments_of("1000000");
+        log.compact(0, true).unwrap();
+        segments_of("1024");
+        model.compact(0);
+        assert_eq!(log.describe().segments.len(), 2);
+        model.append(&log, &[entry(1, Some(round), 0)], Codec::None).unwrap();
+        let found = found();
+        for (offset, entry) in &model.records {
+            assert_eq!(found.get(offset), Some(entry), "round {round}: offset {offset}");
+        }
+    }
+}

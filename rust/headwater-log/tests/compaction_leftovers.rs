@@ -31,7 +31,10 @@ fn committed() -> Committed {
     let log = Arc::clone(&broker.create_topic("t", 1, workload::settings(&SETTINGS)).unwrap().partitions[0]);
     let mut model = Model::default();
     for first in (0..160).step_by(4) {
-        let entries: Vec<Entry> = (first..first + 4).map(|n| entry(n * 7 % 5, Some(n), n as i64)).collect();
+        let mut entries: Vec<Entry> = (first..first + 4).map(|n| entry(n * 7 % 5, Some(n), n as i64)).collect();
+        if first % 24 == 0 {
+            entries.push(entry(1_000 + first, Some(first), first as i64)); // there once, so that it must be kept
+        }
         model.append(&log, &entries, Codec::None).unwrap();
     }
     // Many small segments, as passes leave them.
@@ -55,6 +58,7 @@ fn committed() -> Committed {
         let replaced: Vec<u64> = logs(&files).into_iter().filter(|other| (base..until).contains(other)).collect();
         if replaced.len() >= 3 && files.contains_key(&format!("t-0/{base:020}.log.swap")) {
             model.compact(0);
+            assert!(model.records.range(base..until).count() > 1);
             return Committed { files, replaced, last: model.records };
         }
     }

@@ -45,7 +45,7 @@ fn appends_and_readers_go_on_while_segments_are_replaced() {
     append(&log, 20);
     let (is_over, passes) = (AtomicBool::new(false), AtomicU64::new(0));
     std::thread::scope(|scope| {
-        let appending = scope.spawn(|| append(&log, 400));
+        let appending = scope.spawn(|| append(&log, 150));
         for reader in 0..2_u64 {
             let (log, is_over) = (&log, &is_over);
             scope.spawn(move || {

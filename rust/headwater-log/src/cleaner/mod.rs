@@ -13,9 +13,10 @@
 //! | a producer's last batch | without its records, so that its sequence numbers go on |
 //! | segments with damage | as they are: they are evidence. Nothing that may answer something in them is dropped behind them |
 //!
-//! *Layout*: `section` what may be cleaned and when, `keys` the last offset of each key, `rules` what of a batch is kept. The
-//! files are read and written by `partition/compaction.rs`.
+//! *Layout*: `section` what may be cleaned and when, `keys` the last offset of each key, `rules` what of a batch is kept,
+//! `copy` the file that it goes to. `partition/compaction.rs` reads the segments and puts the copies in their place.
 
+mod copy;
 mod keys;
 mod rules;
 mod section;
@@ -26,6 +27,7 @@ use parking_lot::Mutex;
 
 use crate::swap::Swap;
 
+pub(crate) use copy::{CHUNK_BYTES, Copy};
 pub(crate) use keys::LastOffsets;
 pub(crate) use rules::{Rules, Verdict};
 pub(crate) use section::Section;

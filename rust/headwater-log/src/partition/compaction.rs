@@ -7,20 +7,16 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use headwater_record::{Batch, HEADER_BYTES};
+use headwater_record::Batch;
 
 use super::Partition;
 use super::syncing::identity_of;
 use crate::checkpoint::Checkpoint;
-use crate::cleaner::{Compaction, LastOffsets, LastSwap, Rules, Section, Verdict};
+use crate::cleaner::{CHUNK_BYTES, Compaction, Copy, LastOffsets, LastSwap, Rules, Section, Verdict};
 use crate::recovery::first_checksum;
 use crate::segment::{Next, Segment};
-use crate::storage::Storage;
 use crate::swap::{self, Swap, cleaned_path, swap_path};
 use crate::{Error, Result};
-
-/// How much is read, and written, at a time.
-const CHUNK_BYTES: usize = 1 << 20;
 
 impl Partition {
     /// Leaves the last record of each key, if the topic's `cleanup.policy` says so: when enough has been written since the
@@ -168,6 +164,7 @@ impl Partition {
         let mut done = Compaction::default();
         let mut copy = Copy::create(&*self.storage, &group[0], self.config().index_interval_bytes())?;
         let mut is_changed = group.len() > 1;
+        copy.is_writing = is_changed;
         for segment in group {
             self.each_batch(segment, |batch| {
                 let records = |batch: &Batch| {
@@ -175,7 +172,10 @@ impl Partition {
                 };
                 done.records_before += records(batch);
                 let verdict = rules.judge(batch);
-                is_changed |= verdict != Verdict::Keep;
+                if !is_changed && verdict != Verdict::Keep {
+                    is_changed = true;
+                    copy.catch_up(segment)?;
+                }
                 match verdict {
                     Verdict::Keep => {
                         done.records_after += records(batch);
@@ -298,50 +298,5 @@ impl Partition {
 
     fn read_failed(&self, segment: &Segment) -> impl FnOnce(std::io::Error) -> Error + use<> {
         Error::io("read a segment", self.storage.describe(&segment.path()))
-    }
-}
-
-/// The copy of a group in the making.
-struct Copy<'a> {
-    storage: &'a dyn Storage,
-    segment: Segment,
-    interval: u64,
-    /// Batches that are not written yet.
-    buffer: Vec<u8>,
-    written: u64,
-}
-
-impl<'a> Copy<'a> {
-    fn create(storage: &'a dyn Storage, first: &Segment, interval: u64) -> Result<Self> {
-        let path = cleaned_path(&first.stem);
-        let file = storage.open(&path, true).and_then(|file| file.truncate(0).map(|()| file));
-        let file = file.map_err(Error::io("create a segment", storage.describe(&path)))?;
-        let segment = Segment::over(file, first.base_offset, first.stem.clone());
-        Ok(Self { storage, segment, interval, buffer: Vec::new(), written: 0 })
-    }
-
-    fn push(&mut self, batch: &[u8]) -> Result<()> {
-        let header = headwater_record::Header::parse(&batch[..HEADER_BYTES])?;
-        self.segment.index(&header, self.written + self.buffer.len() as u64, self.interval);
-        self.buffer.extend_from_slice(batch);
-        if self.buffer.len() >= CHUNK_BYTES { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        let path = cleaned_path(&self.segment.stem);
-        let written = self.segment.file.write_at(&self.buffer, self.written);
-        written.map_err(Error::io("write", self.storage.describe(&path)))?;
-        self.written += self.buffer.len() as u64;
-        self.buffer.clear();
-        Ok(())
-    }
-
-    fn finish(mut self, next_offset: u64) -> Result<Arc<Segment>> {
-        self.flush()?;
-        let path = cleaned_path(&self.segment.stem);
-        self.segment.file.sync().map_err(Error::io("sync a segment", self.storage.describe(&path)))?;
-        self.segment.size.store(self.written, Ordering::Release);
-        self.segment.next_offset.store(next_offset, Ordering::Release);
-        Ok(Arc::new(self.segment))
     }
 }
