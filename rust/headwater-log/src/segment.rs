@@ -186,7 +186,8 @@ impl Segment {
         Some(Indexes {
             offsets: OffsetIndex::from_bytes(&bytes("index", checksums.0)?, size)?,
             times,
-            since_entry: u64::MAX / 2, // unknown: the next batch gets an entry
+            // Unknown behind a batch: the next one gets an entry.
+            since_entry: if size == 0 { 0 } else { u64::MAX / 2 },
             max_timestamp_offset,
         })
     }
