@@ -39,7 +39,8 @@ def show(rows: Iterable[Row], output: Format | None, *, columns: Sequence[str] |
     else:
         listed = list(rows)
         names = list(columns or (listed[0] if listed else ()))
-        cells = [[text(row.get(name)) for name in names] for row in listed]
+        nothing = "" if form is Format.csv else "-"
+        cells = [[nothing if row.get(name) is None else text(row[name]) for name in names] for row in listed]
         (_show_csv if form is Format.csv else show_table)(names, cells)
 
 

@@ -212,7 +212,8 @@ impl Segment {
             indexes: RwLock::new(Indexes {
                 offsets,
                 times,
-                since_entry: u64::MAX / 2, // unknown: the next batch gets an entry
+                // Unknown behind a batch: the next one gets an entry.
+                since_entry: if known.size == 0 { 0 } else { u64::MAX / 2 },
                 max_timestamp_offset: largest.map_or(0, |(_, offset)| offset),
             }),
             known: RwLock::new(Some(*known)),

@@ -82,6 +82,22 @@ fn a_good_directory_has_no_findings() {
 }
 
 #[test]
+fn a_log_that_was_closed_empty_goes_on_with_indexes_that_are_believed() {
+    let storage = Arc::new(MemoryStorage::default());
+    let broker = workload::open(&storage).unwrap();
+    broker.create_topic("t", 1, workload::settings(&[])).unwrap();
+    broker.close().unwrap();
+    for count in 0..4 {
+        let broker = workload::open(&storage).unwrap();
+        let partition = broker.partition("t", 0).unwrap();
+        assert_eq!(partition.next_offset(), count);
+        partition.append(workload::batch(count, 1, Codec::None)).unwrap();
+        broker.close().unwrap();
+        assert_eq!(look(&storage.contents()).findings, []);
+    }
+}
+
+#[test]
 fn folders_that_kafka_wrote_have_no_findings() {
     let storage = MemoryStorage::default();
     for topic in fixtures::TOPICS {

@@ -54,12 +54,13 @@ pub(super) fn verify(
                 indexes.skip_to(scan.position());
                 let is_torn =
                     next.is_none() && next_base.is_none() && walk.durable.is_some_and(|durable| from >= durable);
-                found.push(if is_torn {
-                    torn(&scan, path, position, from)
+                if is_torn {
+                    found.push(torn(&scan, path, position, from));
                 } else {
-                    walk.expected = next.or(next_base).unwrap_or(from);
-                    damaged(path, position, from, next.or(next_base), &failure)
-                });
+                    let next = next.or(next_base).or(walk.durable.filter(|durable| *durable > from));
+                    found.push(damaged(path, position, from, next, &failure));
+                    walk.expected = next.unwrap_or(from);
+                }
                 walk.alternative = None;
                 continue;
             }
