@@ -354,8 +354,7 @@ impl Sender {
         let mut outcomes: Vec<(Arc<Batch>, Outcome)> = Vec::with_capacity(batches.len());
         for sealed in batches {
             let transaction = self.settings.transaction.as_deref();
-            let appended =
-                crate::wal::append(&sealed.batch.lane.log, sealed.builder, self.settings.codec, transaction);
+            let appended = crate::wal::append(&sealed.batch.lane.log, sealed.builder, self.settings.codec, transaction);
             outcomes.push((sealed.batch, appended.map_err(Arc::new)));
         }
         if self.settings.acks != Acks::Durable {

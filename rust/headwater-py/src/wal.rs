@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use headwater_log::storage::{DiskStorage, MemoryStorage, Storage};
-use headwater_log::{Appended, Broker, Durability, Error, Isolation, Mode, Options, Partition, TopicConfig, TransactionalProducer};
+use headwater_log::{
+    Appended, Broker, Durability, Error, Isolation, Mode, Options, Partition, TopicConfig, TransactionalProducer,
+};
 pub(crate) use headwater_record::BatchBuilder;
 use headwater_record::{Batch, Codec, Record};
 
