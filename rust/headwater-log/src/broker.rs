@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use self::following::open_beside;
 use crate::background::{Threads, ensure_threads};
-use crate::catalog::{self, find_foreign, is_leftover, read_topics};
+use crate::catalog::{self, find_foreign, is_leftover, read_topics, remove_partition};
 use crate::growth::Growth;
 use crate::offsets::{OFFSETS_TOPIC, OffsetStore};
 use crate::partition::Setting;
@@ -229,8 +229,7 @@ impl Broker {
         for partition in &topic.partitions {
             partition.abandon();
             let folder = format!("{name}-{}", partition.number());
-            let path = inner.storage.describe(&folder);
-            inner.storage.remove_folder(&folder).map_err(Error::io("remove a folder", path))?;
+            remove_partition(&*inner.storage, &folder)?;
         }
         inner.storage.sync_folder("").map_err(Error::io("sync a folder", self.path()))
     }
@@ -425,8 +424,8 @@ impl Inner {
         for number in numbers {
             let folder = format!("{name}-{number}");
             if self.storage.list(&folder).is_ok() {
-                let path = self.storage.describe(&folder);
                 if !is_leftover(&*self.storage, &folder) {
+                    let path = self.storage.describe(&folder);
                     return Err(Error::Invalid {
                         message: format!(
                             "expected no folder of a new partition of topic '{name}', got one that headwater did not make - \
@@ -434,7 +433,7 @@ impl Inner {
                         ),
                     });
                 }
-                self.storage.remove_folder(&folder).map_err(Error::io("remove a folder", path))?;
+                remove_partition(&*self.storage, &folder)?;
             }
             Partition::create(&*self.storage, &folder)?;
         }

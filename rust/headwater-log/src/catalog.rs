@@ -57,6 +57,19 @@ pub(crate) fn is_leftover(storage: &dyn Storage, folder: &str) -> bool {
     names.iter().any(|name| name == crate::checkpoint::NAME) || !names.iter().any(|name| is_segment(name))
 }
 
+/// Removes a partition's folder: its segments first, durably, for with segments and without a checkpoint it would pass for
+/// somebody else's after a crash.
+pub(crate) fn remove_partition(storage: &dyn Storage, folder: &str) -> Result<()> {
+    let path = storage.describe(folder);
+    let removed = storage.list(folder).and_then(|names| {
+        let segments = names.iter().filter(|name| is_segment(name));
+        segments.map(|name| format!("{folder}/{name}")).try_for_each(|path| storage.remove_file(&path))?;
+        storage.sync_folder(folder)?;
+        storage.remove_folder(folder)
+    });
+    removed.map_err(Error::io("remove a folder", path))
+}
+
 pub(crate) fn is_segment(name: &str) -> bool {
     name.strip_suffix(".log").is_some_and(|stem| stem.len() == 20 && stem.bytes().all(|byte| byte.is_ascii_digit()))
 }

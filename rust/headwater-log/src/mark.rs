@@ -6,7 +6,7 @@
 //! magic "HWMK" | version u32 = 1 | sequence u64 | durable offset u64 | identity u32 | CRC-32C of the 28 bytes before u32
 //! ```
 //! The identity is the checksum field of the log's first batch (0: none yet): whose log this speaks of.
-//! The mark itself is not synced: it is written after what it speaks of, so whatever of it a crash leaves is true. Bytes
+//! The mark itself is not synced but at its creation: it is written after what it speaks of, so whatever of it a crash leaves is true. Bytes
 //! that fail their checks below it are damage; above it they may be a torn tail.
 
 use std::sync::Arc;

@@ -1,6 +1,8 @@
 //! Topics change while they are used: more partitions, other settings, and whoever holds a partition notices nothing else.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+#[path = "support/dying.rs"]
+mod dying;
 #[path = "support/workload.rs"]
 mod workload;
 
@@ -8,7 +10,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use headwater_log::storage::{Crash, FaultyStorage, MemoryStorage, Storage};
+use headwater_log::storage::{Level, MemoryStorage, SimulatedStorage, Storage};
 use headwater_log::{Broker, Durability, Isolation, Kind, Options, TopicConfig};
 use headwater_record::{Codec, TimestampType};
 
@@ -39,15 +41,15 @@ fn partitions_are_added_and_old_handles_go_on() {
 #[test]
 fn a_crash_while_partitions_are_added_leaves_the_old_number_or_the_new() {
     for operation in 1.. {
-        let made = Arc::new(FaultyStorage::starting_from(MemoryStorage::default(), None));
+        let made = Arc::new(SimulatedStorage::default());
         let broker = workload::open(&made).unwrap();
         let partition = Arc::clone(&broker.create_topic("t", 1, workload::settings(&[])).unwrap().partitions[0]);
         partition.append(workload::batch(0, 5, Codec::None)).unwrap();
         broker.close().unwrap();
-        let storage = Arc::new(FaultyStorage::starting_from(made.after_crash(Crash::KeepsAll), Some(operation)));
+        let storage = Arc::new(dying::from(&made.image(Level::Killed), Some(operation)));
         let is_over = workload::open(&storage).and_then(|broker| broker.add_partitions("t", 3).map(drop)).is_ok();
-        for crash in [Crash::LosesAll, Crash::KeepsAll] {
-            let image = Arc::new(storage.after_crash(crash));
+        for crash in [Level::PowerLoss, Level::Killed] {
+            let image = Arc::new(storage.image(crash).storage());
             let broker = workload::open(&image).unwrap();
             assert!(broker.warnings().is_empty(), "operation {operation}: {:?}", broker.warnings());
             let count = broker.topic("t").unwrap().partitions.len();
@@ -66,12 +68,12 @@ fn a_crash_while_partitions_are_added_leaves_the_old_number_or_the_new() {
 #[test]
 fn a_crash_while_a_topic_is_made_is_in_nobodys_way() {
     for operation in 1.. {
-        let storage = Arc::new(FaultyStorage::starting_from(MemoryStorage::default(), Some(operation)));
+        let storage = Arc::new(dying::anew(operation));
         let is_over = workload::open(&storage)
             .and_then(|broker| broker.create_topic("t", 2, workload::settings(&[])).map(drop))
             .is_ok();
-        for crash in [Crash::LosesAll, Crash::KeepsAll] {
-            let image = Arc::new(storage.after_crash(crash));
+        for crash in [Level::PowerLoss, Level::Killed] {
+            let image = Arc::new(storage.image(crash).storage());
             let broker = workload::open(&image).unwrap();
             assert!(broker.warnings().is_empty(), "operation {operation}: {:?}", broker.warnings());
             match broker.topic("t") {

@@ -5,6 +5,8 @@
 
 #[path = "support/compacted.rs"]
 mod compacted;
+#[path = "support/dying.rs"]
+mod dying;
 #[path = "support/workload.rs"]
 mod workload;
 
@@ -12,11 +14,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use compacted::{Entry, Model, SETTINGS, entry, partition, read};
-use headwater_log::storage::{Crash, FaultyStorage, MemoryStorage, Storage};
+use headwater_log::storage::{Image, Level, SimulatedStorage, Storage};
 use headwater_log::{Broker, Isolation, Kind, Mode, Options, Partition, Result};
 use headwater_record::Codec;
-
-const CRASHES: [Crash; 4] = [Crash::LosesAll, Crash::Tears, Crash::Zeros, Crash::KeepsAll];
 
 fn batch_of(first: u64, keys: u64, count: u64) -> Vec<Entry> {
     // The keys change places from round to round; some values are taken back.
@@ -25,8 +25,8 @@ fn batch_of(first: u64, keys: u64, count: u64) -> Vec<Entry> {
 }
 
 /// A closed directory with so many updates of so many keys.
-fn filled(keys: u64, updates: u64, batch: u64, segment_bytes: &str) -> (MemoryStorage, Model) {
-    let storage = Arc::new(FaultyStorage::starting_from(MemoryStorage::default(), None));
+fn filled(keys: u64, updates: u64, batch: u64, segment_bytes: &str) -> (Image, Model) {
+    let storage = Arc::new(SimulatedStorage::default());
     let broker = workload::open(&storage).unwrap();
     let settings = workload::settings(&[&SETTINGS[..], &[("segment.bytes", segment_bytes)]].concat());
     let log = Arc::clone(&broker.create_topic("t", 1, settings).unwrap().partitions[0]);
@@ -36,13 +36,7 @@ fn filled(keys: u64, updates: u64, batch: u64, segment_bytes: &str) -> (MemorySt
         model.append(&log, &batch_of(log.next_offset(), keys, batch), codec).unwrap();
     }
     broker.close().unwrap();
-    (storage.after_crash(Crash::KeepsAll), model)
-}
-
-fn copy(image: &MemoryStorage) -> MemoryStorage {
-    let copy = MemoryStorage::default();
-    image.contents().into_iter().for_each(|(path, bytes)| copy.put(&path, bytes));
-    copy
+    (storage.image(Level::Killed), model)
 }
 
 /// The last value of each key, and where it is.
@@ -69,7 +63,7 @@ struct Written {
 }
 
 /// Compacts, appends, compacts again when the tombstones may go, and closes, until a storage operation fails.
-fn work(storage: &Arc<FaultyStorage>, keys: u64, written: &mut Written) -> Result<()> {
+fn work(storage: &Arc<SimulatedStorage>, keys: u64, written: &mut Written) -> Result<()> {
     let broker = workload::open(storage)?;
     let log = partition(&broker)?;
     log.compact(0, true)?;
@@ -106,8 +100,8 @@ fn check_reader(log: &Partition, written: &Written, what: &str) {
 }
 
 /// Recovers, as a reader and as a writer, checks, and goes on.
-fn recover(image: MemoryStorage, written: &Written, what: &str) {
-    let storage = Arc::new(image);
+fn recover(image: &Image, written: &Written, what: &str) {
+    let storage = Arc::new(image.storage());
     let before = storage.contents();
     let options = Options { mode: Mode::Read, ..Options::default() };
     let broker = Broker::open(Arc::clone(&storage) as Arc<dyn Storage>, options).unwrap();
@@ -129,8 +123,8 @@ fn recover(image: MemoryStorage, written: &Written, what: &str) {
     broker.close().unwrap();
 }
 
-fn crashed_at(operation: u64, image: &MemoryStorage, model: &Model, keys: u64) -> (Arc<FaultyStorage>, Written, bool) {
-    let storage = Arc::new(FaultyStorage::starting_from(copy(image), Some(operation)));
+fn crashed_at(operation: u64, image: &Image, model: &Model, keys: u64) -> (Arc<SimulatedStorage>, Written, bool) {
+    let storage = Arc::new(dying::from(image, Some(operation)));
     let sure = table(&model.records);
     let mut written =
         Written { original: model.records.clone(), filled: model.records.len() as u64, perhaps: sure.clone(), sure };
@@ -144,8 +138,8 @@ fn the_last_value_of_every_key_is_there_wherever_a_compaction_crashes() {
     let mut operations = 0;
     for operation in 1.. {
         let (storage, written, is_over) = crashed_at(operation, &image, &model, 10);
-        for crash in CRASHES {
-            recover(storage.after_crash(crash), &written, &format!("operation {operation}, {crash:?}"));
+        for crash in Level::ALL {
+            recover(&storage.image(crash), &written, &format!("operation {operation}, {crash:?}"));
         }
         if is_over {
             break;
@@ -164,13 +158,13 @@ fn nor_is_it_lost_when_the_recovery_crashes_too() {
         if is_over {
             break;
         }
-        for crash in [Crash::LosesAll, Crash::KeepsAll] {
+        for crash in [Level::PowerLoss, Level::Killed] {
             for second in 1.. {
-                let recovering = Arc::new(FaultyStorage::starting_from(storage.after_crash(crash), Some(second)));
+                let recovering = Arc::new(dying::from(&storage.image(crash), Some(second)));
                 let is_recovered = workload::open(&recovering).is_ok();
-                for then in [Crash::LosesAll, Crash::KeepsAll] {
+                for then in [Level::PowerLoss, Level::Killed] {
                     let what = format!("operation {operation} {crash:?}, then {second} {then:?}");
-                    recover(recovering.after_crash(then), &written, &what);
+                    recover(&recovering.image(then), &written, &what);
                 }
                 if is_recovered {
                     break;
@@ -189,14 +183,14 @@ fn an_operation_that_fails_leaves_the_old_state_and_the_next_compaction_goes_on(
     model.compact(0);
     let mut failures = 0;
     for after in 1.. {
-        let storage = Arc::new(FaultyStorage::starting_from(copy(&image), None));
+        let storage = Arc::new(dying::from(&image, None));
         let broker = workload::open(&storage).unwrap();
         let log = partition(&broker).unwrap();
-        storage.fail_once(after);
+        dying::fail_once(&storage, after);
         let outcome = log.compact(0, true);
         assert_eq!(table(&read(&log, Isolation::Uncommitted)), original, "operation {after}");
-        for crash in CRASHES {
-            let image = Arc::new(storage.after_crash(crash));
+        for crash in Level::ALL {
+            let image = Arc::new(storage.image(crash).storage());
             let broker = workload::open(&image).unwrap();
             assert!(broker.warnings().is_empty(), "operation {after} {crash:?}: {:?}", broker.warnings());
             let found = table(&read(&partition(&broker).unwrap(), Isolation::Uncommitted));
@@ -211,7 +205,7 @@ fn an_operation_that_fails_leaves_the_old_state_and_the_next_compaction_goes_on(
             Err(error) => assert_eq!(error.kind(), Kind::Closed, "{error}"),
         }
         let _ = broker.close();
-        let broker = workload::open(&Arc::new(storage.after_crash(Crash::KeepsAll))).unwrap();
+        let broker = workload::open(&Arc::new(storage.image(Level::Killed).storage())).unwrap();
         let found = table(&read(&partition(&broker).unwrap(), Isolation::Uncommitted));
         assert_eq!(found, original, "operation {after}");
     }
@@ -225,12 +219,12 @@ fn a_million_updates_of_a_thousand_keys() {
     let (image, model) = filled(1_000, 1_000_000, 200, "1048576");
     let (whole, _, is_over) = crashed_at(u64::MAX, &image, &model, 1_000);
     assert!(is_over);
-    let operations = whole.operations();
+    let operations = whole.tried();
     for point in 0..points.min(operations) {
         let operation = 1 + point * operations / points.min(operations);
         let (storage, written, _) = crashed_at(operation, &image, &model, 1_000);
-        let crash = CRASHES[point as usize % CRASHES.len()];
-        recover(storage.after_crash(crash), &written, &format!("operation {operation} of {operations}, {crash:?}"));
+        let crash = Level::ALL[point as usize % Level::ALL.len()];
+        recover(&storage.image(crash), &written, &format!("operation {operation} of {operations}, {crash:?}"));
     }
     println!("{operations} operations, crashed at {} of them", points.min(operations));
 }

@@ -3,6 +3,8 @@
 
 #[path = "support/compacted.rs"]
 mod compacted;
+#[path = "support/dying.rs"]
+mod dying;
 #[path = "support/workload.rs"]
 mod workload;
 
@@ -10,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use compacted::{Entry, Model, SETTINGS, entry, partition, read};
-use headwater_log::storage::{Crash, FaultyStorage, MemoryStorage, Storage};
+use headwater_log::storage::{Level, MemoryStorage, SimulatedStorage, Storage};
 use headwater_log::{Broker, Isolation, Mode, Options};
 use headwater_record::Codec;
 
@@ -26,7 +28,7 @@ struct Committed {
 
 /// Crashes a compaction at its operations until a checkpoint holds an intent.
 fn committed() -> Committed {
-    let storage = Arc::new(FaultyStorage::starting_from(MemoryStorage::default(), None));
+    let storage = Arc::new(SimulatedStorage::default());
     let broker = workload::open(&storage).unwrap();
     let log = Arc::clone(&broker.create_topic("t", 1, workload::settings(&SETTINGS)).unwrap().partitions[0]);
     let mut model = Model::default();
@@ -44,14 +46,12 @@ fn committed() -> Committed {
         model.append(&log, &entries, Codec::None).unwrap();
     }
     broker.close().unwrap();
-    let filled = storage.after_crash(Crash::KeepsAll).contents();
+    let filled = storage.image(Level::Killed);
     for operation in 1.. {
-        let image = MemoryStorage::default();
-        filled.iter().for_each(|(path, bytes)| image.put(path, bytes.clone()));
-        let storage = Arc::new(FaultyStorage::starting_from(image, Some(operation)));
+        let storage = Arc::new(dying::from(&filled, Some(operation)));
         let is_over = workload::open(&storage).and_then(|broker| partition(&broker)?.compact(0, true)).is_ok();
         assert!(!is_over, "no crash came after an intent with two segments");
-        let files = storage.after_crash(Crash::KeepsAll).contents();
+        let files = storage.image(Level::Killed).storage().contents();
         let checkpoint: serde_json::Value = serde_json::from_slice(&files["t-0/headwater.checkpoint"]).unwrap();
         let Some(swap) = checkpoint["body"]["replacing"].as_array() else { continue };
         let (base, until) = (swap[0].as_u64().unwrap(), swap[1].as_u64().unwrap());

@@ -7,7 +7,7 @@ mod workload;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use headwater_log::storage::{FaultyStorage, MemoryStorage, Storage};
+use headwater_log::storage::{MemoryStorage, Storage};
 use headwater_log::{Broker, Isolation, Kind, Mode, Options};
 use headwater_record::Codec;
 
@@ -223,7 +223,7 @@ fn a_changed_list_of_topics_is_refused() {
 
 #[test]
 fn a_reader_without_the_lock_sees_what_is_durable() {
-    let storage = Arc::new(FaultyStorage::starting_from(MemoryStorage::default(), None));
+    let storage = Arc::new(MemoryStorage::default());
     let writer = workload::open(&storage).unwrap();
     let partition = Arc::clone(&writer.create_topic("t", 1, workload::settings(&[])).unwrap().partitions[0]);
     partition.append(workload::batch(0, 5, Codec::None)).unwrap();

@@ -7,7 +7,7 @@ mod workload;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use headwater_log::storage::{Crash, FaultyStorage, MemoryStorage, Storage};
+use headwater_log::storage::{MemoryStorage, Storage};
 use headwater_log::{Broker, Clock, Isolation, Kind, Options, Partition};
 
 fn fill(broker: &Broker, more: &[(&str, &str)]) -> Arc<Partition> {
@@ -48,36 +48,6 @@ fn records_below_an_offset_are_forgotten_for_good() {
         let records = workload::read_all(&partition);
         assert!(records.iter().zip(33..60).all(|(record, number)| *record == workload::value(number).into_bytes()));
         assert_eq!(partition.offset_for_timestamp(0).unwrap(), Some((33, 330)));
-    }
-}
-
-#[test]
-fn a_crash_in_a_deletion_deletes_or_does_not() {
-    for operation in 1.. {
-        let storage = Arc::new(FaultyStorage::starting_from(MemoryStorage::default(), None));
-        let broker = workload::open(&storage).unwrap();
-        drop(fill(&broker, &[]));
-        broker.close().unwrap();
-        let image = storage.after_crash(Crash::KeepsAll);
-        let storage = Arc::new(FaultyStorage::starting_from(image, Some(operation)));
-        let is_over = (|| {
-            let broker = workload::open(&storage)?;
-            broker.partition("t", 0)?.delete_records(40)?;
-            broker.close()
-        })()
-        .is_ok();
-        for crash in [Crash::LosesAll, Crash::KeepsAll] {
-            let image = Arc::new(storage.after_crash(crash));
-            let broker = workload::open(&image).unwrap();
-            assert!(broker.warnings().is_empty(), "operation {operation}: {:?}", broker.warnings());
-            let partition = broker.partition("t", 0).unwrap();
-            let start = partition.log_start_offset();
-            assert!(start == 40 || (start == 0 && !is_over), "operation {operation} {crash:?}: {start}");
-            assert_eq!(workload::read_all(&partition).len() as u64, 60 - start);
-        }
-        if is_over {
-            break;
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use headwater_log::storage::{DiskStorage, FaultyStorage, MemoryStorage};
+use headwater_log::storage::{DiskStorage, MemoryStorage, SimulatedStorage};
 use headwater_log::{Isolation, TopicConfig};
 use headwater_record::{BatchBuilder, Codec};
 
@@ -65,7 +65,7 @@ fn every_append_gets_offsets_of_its_own_and_readers_see_only_whole_durable_batch
 
 #[test]
 fn one_sync_answers_everybody_who_waited() {
-    let storage = Arc::new(FaultyStorage::starting_from(MemoryStorage::default(), None));
+    let storage = Arc::new(SimulatedStorage::default());
     let broker = workload::open(&storage).unwrap();
     let partition = Arc::clone(&broker.create_topic("t", 1, TopicConfig::default()).unwrap().partitions[0]);
     for number in 0..100 {

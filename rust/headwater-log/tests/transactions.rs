@@ -1,13 +1,15 @@
 //! Transactions: what they wrote counts together or not at all, for readers, after a crash anywhere, and against zombies.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+#[path = "support/dying.rs"]
+mod dying;
 #[path = "support/workload.rs"]
 mod workload;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use headwater_log::storage::{Crash, FaultyStorage, MemoryStorage};
+use headwater_log::storage::{Level, MemoryStorage, SimulatedStorage};
 use headwater_log::{Broker, Clock, Kind, Options, Partition, TransactionalProducer};
 use headwater_record::{Codec, ProducerFields};
 use workload::{read_committed, values};
@@ -148,13 +150,13 @@ fn a_transaction_that_takes_too_long_is_aborted_and_its_producer_fenced() {
 
 #[test]
 fn a_failed_append_leaves_only_the_abort() {
-    let storage = Arc::new(FaultyStorage::starting_from(MemoryStorage::default(), None));
+    let storage = Arc::new(SimulatedStorage::default());
     let broker = workload::open(&storage).unwrap();
     let partition = Arc::clone(&broker.create_topic("t", 1, workload::settings(&[])).unwrap().partitions[0]);
     let producer = broker.transactional_producer("loader", TIMEOUT_MS).unwrap();
     producer.begin().unwrap();
     send(&producer, &partition, "a");
-    storage.fail_once(1);
+    dying::fail_once(&storage, 1);
     assert_eq!(producer.append(&partition, values(["b"]), Codec::None).unwrap_err().kind(), Kind::Io);
     let refused = producer.commit().unwrap_err();
     assert!(refused.to_string().contains("a part is missing"), "{refused}");
@@ -209,7 +211,7 @@ fn is_committed(number: u32) -> bool {
     number % 3 != 1
 }
 
-fn work(storage: &Arc<FaultyStorage>, done: &mut Acknowledged) -> headwater_log::Result<()> {
+fn work(storage: &Arc<SimulatedStorage>, done: &mut Acknowledged) -> headwater_log::Result<()> {
     for _ in 0..2 {
         let broker = workload::open(storage)?;
         if !done.is_made {
@@ -280,8 +282,8 @@ fn check(image: MemoryStorage, done: &Acknowledged, what: &str) {
     assert_eq!(read_committed(&broker.partition("t", 0).unwrap()).last().unwrap(), "on", "{what}");
 }
 
-fn crashed_at(operation: u64) -> (Arc<FaultyStorage>, Acknowledged, bool) {
-    let storage = Arc::new(FaultyStorage::starting_from(MemoryStorage::default(), Some(operation)));
+fn crashed_at(operation: u64) -> (Arc<SimulatedStorage>, Acknowledged, bool) {
+    let storage = Arc::new(dying::anew(operation));
     let mut done = Acknowledged::default();
     let outcome = work(&storage, &mut done);
     if let Err(error) = &outcome {
@@ -290,15 +292,13 @@ fn crashed_at(operation: u64) -> (Arc<FaultyStorage>, Acknowledged, bool) {
     (storage, done, outcome.is_ok())
 }
 
-const CRASHES: [Crash; 4] = [Crash::LosesAll, Crash::Tears, Crash::Zeros, Crash::KeepsAll];
-
 #[test]
 fn a_transaction_counts_as_a_whole_wherever_it_crashes() {
     let mut operations = 0;
     for operation in 1.. {
         let (storage, done, is_over) = crashed_at(operation);
-        for crash in CRASHES {
-            check(storage.after_crash(crash), &done, &format!("operation {operation}, {crash:?}"));
+        for crash in Level::ALL {
+            check(storage.image(crash).storage(), &done, &format!("operation {operation}, {crash:?}"));
         }
         if is_over {
             break;
@@ -312,17 +312,17 @@ fn a_transaction_counts_as_a_whole_wherever_it_crashes() {
 fn a_crash_while_transactions_are_recovered_changes_no_decision() {
     for operation in (1..).step_by(7) {
         let (storage, done, is_over) = crashed_at(operation);
-        for crash in [Crash::LosesAll, Crash::KeepsAll] {
+        for crash in [Level::PowerLoss, Level::Killed] {
             for second in 1.. {
-                let image = storage.after_crash(crash);
-                let recovering = Arc::new(FaultyStorage::starting_from(image, Some(second)));
+                let image = storage.image(crash);
+                let recovering = Arc::new(dying::from(&image, Some(second)));
                 let is_recovered = {
                     let opened = workload::open(&recovering);
-                    opened.is_ok() && recovering.operations() < second
+                    opened.is_ok() && recovering.tried() < second
                 };
-                for then in [Crash::LosesAll, Crash::KeepsAll] {
+                for then in [Level::PowerLoss, Level::Killed] {
                     let what = format!("operation {operation} {crash:?}, then {second} {then:?}");
-                    check(recovering.after_crash(then), &done, &what);
+                    check(recovering.image(then).storage(), &done, &what);
                 }
                 if is_recovered {
                     break;

@@ -61,6 +61,7 @@ impl Partition {
             self.checkpoint(None)?;
             writer.is_marked_clean = false;
         }
+        self.cut_debris(&mut writer)?;
         let base_offset = self.next_offset();
         let config = self.config();
         let log_append_time = config.is_log_append_time().then(|| self.clock.now_ms());
@@ -80,10 +81,11 @@ impl Partition {
         }
         let segment = self.active(&mut writer, &stamped, batches.len() as u64)?;
         let position = segment.size.load(Ordering::Relaxed);
-        segment
-            .file
-            .write_at(&batches, position)
-            .map_err(Error::io("write", self.storage.describe(&segment.path())))?;
+        if let Err(error) = segment.file.write_at(&batches, position) {
+            writer.has_debris = true;
+            let _ = self.cut_debris(&mut writer); // else before the next append
+            return Err(Error::io("write", self.storage.describe(&segment.path()))(error));
+        }
         let mut at = position;
         for header in &stamped {
             segment.index(header, at, config.index_interval_bytes());
@@ -104,6 +106,18 @@ impl Partition {
             self.growth.announce();
         }
         Ok(Appended { base_offset, next_offset, log_append_time })
+    }
+
+    /// Cuts off what a write that failed may have left behind the last batch: nothing is ever appended after garbage.
+    pub(super) fn cut_debris(&self, writer: &mut Writer) -> Result<()> {
+        if !writer.has_debris {
+            return Ok(());
+        }
+        let active = Arc::clone(self.segments.read().last().expect("a writable partition has a segment"));
+        let size = active.size.load(Ordering::Relaxed);
+        active.file.truncate(size).map_err(Error::io("cut a segment", self.storage.describe(&active.path())))?;
+        writer.has_debris = false;
+        Ok(())
     }
 
     /// Where a batch is that its producer has sent before; None if it is new.
@@ -212,8 +226,8 @@ impl Partition {
 
     /// Seals a segment and begins the next; the writer's lock is held.
     pub(super) fn roll(&self, active: &Segment) -> Result<Arc<Segment>> {
-        if self.durability() == Durability::Fsync {
-            // A crash then never loses the end of one segment and keeps the next.
+        if self.durability() != Durability::Os {
+            // A crash then never loses the end of one segment and keeps the next: what is lost is the end of the log.
             active.file.sync().map_err(Error::io("sync", self.storage.describe(&active.path()))).inspect_err(
                 |error| {
                     let _ = self.poison.set(error.to_string());

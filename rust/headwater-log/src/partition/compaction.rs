@@ -85,6 +85,7 @@ impl Partition {
         if active.size.load(Ordering::Relaxed) > 0 {
             writer.is_marked_clean = false;
             writer.first_timestamp = None;
+            self.cut_debris(&mut writer)?;
             self.roll(&active)?;
         }
         Ok(())

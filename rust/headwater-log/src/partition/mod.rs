@@ -80,6 +80,8 @@ struct Writer {
     first_timestamp: Option<i64>,
     /// Whether the checkpoint on disk says "clean", which the first append must take back.
     is_marked_clean: bool,
+    /// Whether a write failed and may have left a part of itself behind the last batch.
+    has_debris: bool,
 }
 
 #[derive(Debug, Default)]
@@ -136,10 +138,10 @@ pub(crate) struct Setting {
 }
 
 impl Partition {
-    /// Makes the folder of a new partition.
+    /// Makes the folder of a new partition. The checkpoint comes first: a folder with segments and without it is somebody
+    /// else's, and a crash shall not make ours look like that.
     pub(crate) fn create(storage: &dyn Storage, folder: &str) -> Result<()> {
         storage.create_folder(folder).map_err(Error::io("create a folder", storage.describe(folder)))?;
-        // First, so that what a crash leaves is known to be ours.
         Checkpoint::default().write(storage, folder)?;
         Mark::create(storage, folder)?;
         Segment::create(storage, folder, 0)?;
@@ -190,7 +192,12 @@ impl Partition {
             default_durability: durability,
             is_writable,
             segments: RwLock::new(segments),
-            writer: Mutex::new(Writer { unsynced, first_timestamp: None, is_marked_clean: is_clean }),
+            writer: Mutex::new(Writer {
+                unsynced,
+                first_timestamp: None,
+                is_marked_clean: is_clean,
+                has_debris: false,
+            }),
             syncer: Mutex::default(),
             synced: Condvar::new(),
             log_start: AtomicU64::new(checkpoint.log_start_offset),
@@ -208,8 +215,10 @@ impl Partition {
             poison: OnceLock::new(),
         };
         if is_writable && !is_clean {
+            // What an interrupted deletion left is not what the log begins with, and goes when that is written down.
+            let gone = partition.take_below(partition.log_start_offset());
             partition.sync_found()?;
-            partition.finish_deletion()?;
+            partition.remove(&gone)?;
         }
         Ok((partition, warnings))
     }

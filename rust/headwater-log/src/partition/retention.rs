@@ -65,12 +65,6 @@ impl Partition {
         self.delete_records(before)
     }
 
-    /// Removes what an interrupted deletion left.
-    pub(super) fn finish_deletion(&self) -> Result<()> {
-        let gone = self.take_below(self.log_start_offset());
-        self.remove(&gone)
-    }
-
     /// Takes segments that lie below an offset out of the log.
     pub(super) fn take_below(&self, offset: u64) -> Vec<Arc<Segment>> {
         let mut segments = self.segments.write();
@@ -78,7 +72,8 @@ impl Partition {
         segments.drain(..keeps_from).collect()
     }
 
-    fn remove(&self, gone: &[Arc<Segment>]) -> Result<()> {
+    /// Removes the files of segments that were taken out of the log.
+    pub(super) fn remove(&self, gone: &[Arc<Segment>]) -> Result<()> {
         for segment in gone {
             remove_segment(&*self.storage, &segment.stem)?;
         }

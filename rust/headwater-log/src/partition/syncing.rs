@@ -129,9 +129,12 @@ impl Partition {
         let is_settled = self.stop_compaction();
         let outcome = self.sync().and_then(|()| {
             let segments = self.segments.read().clone();
-            if self.writer.lock().is_marked_clean {
+            let mut writer = self.writer.lock();
+            self.cut_debris(&mut writer)?;
+            if writer.is_marked_clean {
                 return Ok(());
             }
+            drop(writer);
             self.seal(&segments, self.next_offset())?;
             self.storage
                 .sync_folder(&self.folder)

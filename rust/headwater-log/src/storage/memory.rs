@@ -15,13 +15,16 @@ pub struct MemoryStorage {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Tree {
-    pub(super) files: BTreeMap<String, Arc<MemoryFile>>,
-    pub(super) folders: BTreeSet<String>,
+struct Tree {
+    files: BTreeMap<String, Arc<MemoryFile>>,
+    folders: BTreeSet<String>,
 }
 
 impl MemoryStorage {
-    pub(super) fn from_files(files: impl IntoIterator<Item = (String, Vec<u8>)>, folders: BTreeSet<String>) -> Self {
+    pub(super) fn from_files(
+        files: impl IntoIterator<Item = (String, Arc<Vec<u8>>)>,
+        folders: BTreeSet<String>,
+    ) -> Self {
         let files = files.into_iter().map(|(path, bytes)| (path, Arc::new(MemoryFile(RwLock::new(bytes))))).collect();
         Self { tree: Mutex::new(Tree { files, folders }) }
     }
@@ -29,7 +32,7 @@ impl MemoryStorage {
     /// Every file and its contents.
     #[must_use]
     pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
-        self.tree.lock().files.iter().map(|(path, file)| (path.clone(), file.0.read().clone())).collect()
+        self.tree.lock().files.iter().map(|(path, file)| (path.clone(), file.0.read().to_vec())).collect()
     }
 
     /// Puts a file there, as something else might.
@@ -38,11 +41,7 @@ impl MemoryStorage {
         if let Some((folder, _)) = path.rsplit_once('/') {
             tree.folders.insert(folder.to_owned());
         }
-        tree.files.insert(path.to_owned(), Arc::new(MemoryFile(RwLock::new(bytes))));
-    }
-
-    pub(super) fn folders(&self) -> BTreeSet<String> {
-        self.tree.lock().folders.clone()
+        tree.files.insert(path.to_owned(), Arc::new(MemoryFile(RwLock::new(Arc::new(bytes)))));
     }
 
     pub(super) fn file(&self, path: &str) -> Option<Arc<MemoryFile>> {
@@ -125,8 +124,9 @@ impl Storage for MemoryStorage {
     }
 }
 
+/// Contents that are copied when they are written to while something else has them, too.
 #[derive(Debug, Default)]
-pub(super) struct MemoryFile(pub(super) RwLock<Vec<u8>>);
+pub(super) struct MemoryFile(RwLock<Arc<Vec<u8>>>);
 
 fn place(position: u64) -> io::Result<usize> {
     usize::try_from(position).map_err(io::Error::other)
@@ -143,6 +143,7 @@ impl File for MemoryFile {
 
     fn write_at(&self, new: &[u8], position: u64) -> io::Result<()> {
         let mut bytes = self.0.write();
+        let bytes = Arc::make_mut(&mut bytes);
         let start = place(position)?;
         let end = start + new.len();
         if bytes.len() < end {
@@ -153,7 +154,7 @@ impl File for MemoryFile {
     }
 
     fn truncate(&self, size: u64) -> io::Result<()> {
-        self.0.write().resize(place(size)?, 0);
+        Arc::make_mut(&mut self.0.write()).resize(place(size)?, 0);
         Ok(())
     }
 

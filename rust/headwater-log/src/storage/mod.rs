@@ -1,19 +1,19 @@
 //! The file system as the log needs it: positional reads and writes, syncs of files and of folders, and a lock.
 //!
 //! Paths are relative to the log's directory, with `/`. [`DiskStorage`] is the real one, [`MemoryStorage`] forgets, and
-//! [`FaultyStorage`] fails and loses what was not synced, as a crash does.
+//! [`SimulatedStorage`] knows what a crash leaves at any moment, and fails where it is told to.
 
 mod disk;
-mod faulty;
 mod memory;
+mod simulated;
 
 use std::any::Any;
 use std::io;
 use std::sync::Arc;
 
 pub use disk::DiskStorage;
-pub use faulty::{Crash, FaultyStorage};
 pub use memory::MemoryStorage;
+pub use simulated::{Crashes, Failure, Fault, Image, Kind, Level, SimulatedStorage};
 
 /// Held as long as the directory is locked.
 pub type Lock = Box<dyn Any + Send + Sync>;

@@ -1,0 +1,134 @@
+//! Storage that fails under a running log: what was acknowledged stays, what was refused never shows, and it goes on when it
+//! can.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+#[path = "support/workload.rs"]
+mod workload;
+
+use std::sync::Arc;
+
+use headwater_log::storage::{Failure, Fault, Kind, Level, SimulatedStorage};
+use headwater_log::{Broker, Error, Partition, TopicConfig};
+use headwater_record::Codec;
+
+/// Everything that needs space: writes, new files and folders, and the replacing of small files.
+const NEEDS_SPACE: &[Kind] = &[Kind::Write, Kind::Name];
+
+fn settings(more: &[(&str, &str)]) -> TopicConfig {
+    workload::settings(&[&[("segment.bytes", "1024"), ("index.interval.bytes", "100")], more].concat())
+}
+
+/// A program that goes on whatever is refused, and remembers what was not.
+#[derive(Debug, Default)]
+struct Persistent {
+    /// Ends of the log that were acknowledged.
+    acknowledged: u64,
+    /// What may be there besides: a batch that was written, and whose sync failed.
+    sent: u64,
+    committed: u64,
+    refused: usize,
+}
+
+impl Persistent {
+    /// Appends, waits, commits, deletes: one step of each. What is refused says so clearly.
+    fn step(&mut self, broker: &Broker, partition: &Partition, step: u64) {
+        let first = partition.next_offset();
+        match partition.append(workload::batch(first, 1 + step % 4, Codec::None)) {
+            Ok(appended) => {
+                self.sent = appended.next_offset;
+                match partition.wait_durable(appended.next_offset) {
+                    Ok(()) => self.acknowledged = appended.next_offset,
+                    Err(error) => self.refuse(&error),
+                }
+            }
+            Err(error) => self.refuse(&error),
+        }
+        if step % 3 == 2 {
+            let offset = self.acknowledged;
+            match broker.commit_offsets("g", &[("t".into(), 0, offset, String::new())]) {
+                Ok(()) => self.committed = offset,
+                Err(error) => self.refuse(&error),
+            }
+        }
+        // Reads go on, and show what was acknowledged and nothing that was refused.
+        let records = workload::read_all(partition);
+        assert!((self.acknowledged..=self.sent).contains(&(records.len() as u64)), "{self:?}: {}", records.len());
+        for (number, record) in records.iter().enumerate() {
+            assert_eq!(*record, workload::value(number as u64).into_bytes());
+        }
+    }
+
+    fn refuse(&mut self, error: &Error) {
+        self.refused += 1;
+        let is_clear = matches!(error, Error::Io { source, .. } if source.raw_os_error() == Some(28));
+        assert!(is_clear || matches!(error, Error::Poisoned { .. }), "{error:?}");
+    }
+}
+
+/// Works with space running out once at operation `first` (for ever, if `is_lasting`, until it is freed), then checks.
+/// Returns whether it ran out at all.
+fn run_out_of_space(failure: Failure, first: u64, is_lasting: bool) -> bool {
+    let storage = Arc::new(SimulatedStorage::default());
+    let broker = workload::open(&storage).unwrap();
+    let partition = Arc::clone(&broker.create_topic("t", 1, settings(&[])).unwrap().partitions[0]);
+    let mut program = Persistent::default();
+    storage.fail(Some(Fault::Change { kinds: NEEDS_SPACE, failure, first, is_lasting }));
+    for step in 0..24 {
+        program.step(&broker, &partition, step);
+    }
+    let what = format!("{failure:?} at {first}, lasting: {is_lasting}, {program:?}");
+    let is_hit = storage.tried() >= first;
+    storage.fail(None);
+    // Space again: everything resumes, on the same handles.
+    let refused = program.refused;
+    for step in 24..30 {
+        program.step(&broker, &partition, step);
+    }
+    assert_eq!(program.refused, refused, "with space nothing is refused");
+    assert!(broker.create_topic("another", 1, settings(&[])).is_ok());
+    drop(broker);
+    for level in [Level::Killed, Level::PowerLoss] {
+        let image = Arc::new(storage.image(level).storage());
+        let broker = workload::open(&image).unwrap();
+        let partition = broker.partition("t", 0).unwrap();
+        assert_eq!(workload::read_all(&partition).len() as u64, program.acknowledged, "{what} {level:?}");
+        let committed = broker.offsets().fetch("g").unwrap();
+        let committed = committed.get(&("t".to_owned(), 0)).map_or(0, |committed| committed.offset);
+        assert_eq!(committed, program.committed, "{what} {level:?}: {:?}", broker.warnings());
+        assert!(broker.warnings().is_empty(), "{what} {level:?}: {:?}", broker.warnings());
+    }
+    is_hit
+}
+
+#[test]
+fn h1_space_that_runs_out_anywhere_refuses_what_does_not_fit_and_nothing_else() {
+    for failure in [Failure::NoSpace, Failure::ShortWrite] {
+        for is_lasting in [false, true] {
+            let points = (1..).take_while(|first| run_out_of_space(failure, *first, is_lasting)).count();
+            assert!(points > 20, "{points}");
+        }
+    }
+}
+
+#[test]
+fn c22_after_a_failed_sync_nothing_more_is_acknowledged_there_and_all_goes_on_elsewhere() {
+    let storage = Arc::new(SimulatedStorage::default());
+    let broker = workload::open(&storage).unwrap();
+    let topic = broker.create_topic("t", 2, settings(&[])).unwrap();
+    let [failing, other] = &topic.partitions[..] else { unreachable!() };
+    let before = failing.append(workload::batch(0, 4, Codec::None)).unwrap();
+    failing.wait_durable(before.next_offset).unwrap();
+    let appended = failing.append(workload::batch(4, 4, Codec::None)).unwrap();
+    let fault = Fault::Change { kinds: &[Kind::Sync], failure: Failure::Device, first: 1, is_lasting: false };
+    storage.fail(Some(fault));
+    assert_eq!(failing.wait_durable(appended.next_offset).unwrap_err().kind(), headwater_log::Kind::Io);
+    // The next sync would succeed; what the first lost is lost all the same.
+    let refused = failing.wait_durable(appended.next_offset).unwrap_err();
+    assert_eq!(refused.kind(), headwater_log::Kind::Closed, "{refused}");
+    assert!(failing.append(workload::batch(8, 1, Codec::None)).is_err());
+    assert_eq!(failing.high_watermark(), 4);
+    assert_eq!(workload::read_all(failing).len(), 4);
+    let appended = other.append(workload::batch(0, 3, Codec::None)).unwrap();
+    other.wait_durable(appended.next_offset).unwrap();
+    assert_eq!(workload::read_all(other).len(), 3);
+}
