@@ -62,11 +62,14 @@ impl Mark {
     /// Writes down that everything below `durable` has been synced.
     pub(crate) fn write(&self, durable: u64, identity: u32) -> Result<()> {
         let mut sequence = self.sequence.lock();
-        *sequence += 1;
-        let slot = encode(*sequence, (durable, identity));
+        let next = *sequence + 1;
+        let slot = encode(next, (durable, identity));
         let written =
-            self.storage.open(&self.path, false).and_then(|file| file.write_at(&slot, SLOTS[(*sequence % 2) as usize]));
-        written.map_err(Error::io("write", self.storage.describe(&self.path)))
+            self.storage.open(&self.path, false).and_then(|file| file.write_at(&slot, SLOTS[(next % 2) as usize]));
+        written.map_err(Error::io("write", self.storage.describe(&self.path)))?;
+        // A write that failed may have torn its slot: the next one goes there again, not to the one that is whole.
+        *sequence = next;
+        Ok(())
     }
 }
 

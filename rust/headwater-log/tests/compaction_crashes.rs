@@ -186,8 +186,13 @@ fn an_operation_that_fails_leaves_the_old_state_and_the_next_compaction_goes_on(
         let storage = Arc::new(dying::from(&image, None));
         let broker = workload::open(&storage).unwrap();
         let log = partition(&broker).unwrap();
+        let before = storage.tried();
         dying::fail_once(&storage, after);
         let outcome = log.compact(0, true);
+        if storage.tried() - before < after {
+            outcome.unwrap();
+            break; // it is over before that
+        }
         assert_eq!(table(&read(&log, Isolation::Uncommitted)), original, "operation {after}");
         for crash in Level::ALL {
             let image = Arc::new(storage.image(crash).storage());
@@ -196,9 +201,11 @@ fn an_operation_that_fails_leaves_the_old_state_and_the_next_compaction_goes_on(
             let found = table(&read(&partition(&broker).unwrap(), Isolation::Uncommitted));
             assert_eq!(found, original, "operation {after} {crash:?}");
         }
-        let Err(error) = outcome else { break };
-        assert_eq!(error.kind(), Kind::Io, "{error}");
-        failures += 1;
+        // A mark that is not written fails nobody.
+        if let Err(error) = outcome {
+            assert_eq!(error.kind(), Kind::Io, "{error}");
+            failures += 1;
+        }
         // A sync that failed poisons, as for any append.
         match log.compact(0, true) {
             Ok(_) => assert_eq!(read(&log, Isolation::Uncommitted), model.records, "operation {after}"),

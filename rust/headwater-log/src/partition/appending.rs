@@ -235,6 +235,7 @@ impl Partition {
             )?;
             // Every segment before was synced when it was full.
             self.durable.fetch_max(self.next_offset(), Ordering::AcqRel);
+            self.write_mark();
         }
         let unsealed: Vec<Arc<Segment>> = {
             let segments = self.segments.read();

@@ -62,8 +62,7 @@ impl Partition {
             match outcome {
                 Ok(target) => {
                     self.durable.fetch_max(target, Ordering::AcqRel);
-                    // What the mark says is true whether it is written or not: failing to write it fails nobody.
-                    let _ = self.mark.as_ref().map(|mark| mark.write(target, self.identity().unwrap_or(0)));
+                    self.write_mark();
                     if self.durability() == Durability::Fsync {
                         self.growth.announce();
                     }
@@ -76,6 +75,12 @@ impl Partition {
             }
             self.synced.notify_all();
         }
+    }
+
+    /// Says how far the log is durable, for whoever recovers it. That is true whether it is written or not: failing to write
+    /// it fails nobody.
+    pub(super) fn write_mark(&self) {
+        let _ = self.mark.as_ref().map(|mark| mark.write(self.durable_offset(), self.identity().unwrap_or(0)));
     }
 
     /// Syncs what is written by now; returns the offset that this makes durable.
