@@ -24,6 +24,13 @@ impl Partition {
         self.checkpoint(None)
     }
 
+    /// Makes everything durable and says so in the checkpoint, as recovery does.
+    pub(crate) fn settle(&self) -> Result<()> {
+        self.sync()?;
+        let _appending = self.writer.lock();
+        self.checkpoint(None)
+    }
+
     /// Waits until everything below an offset is as durable as this partition promises.
     ///
     /// # Errors

@@ -122,6 +122,7 @@ impl Coordinator {
         let entries: Vec<Arc<Mutex<Entry>>> = self.entries.read().values().cloned().collect();
         let by_id: HashMap<i64, &Arc<Mutex<Entry>>> =
             entries.iter().map(|entry| (entry.lock().state.producer_id, entry)).collect();
+        let ends: Vec<u64> = partitions.iter().map(|partition| partition.next_offset()).collect();
         let mut orphans = Vec::new();
         for partition in partitions {
             for open in partition.open_transactions() {
@@ -160,6 +161,10 @@ impl Coordinator {
                 ),
                 Err(error) => format!("topic '{topic}' partition {number}: expected to end a transaction, got {error}"),
             });
+        }
+        // So that the next open has nothing more to do; if that fails, it does it again.
+        for (partition, _) in partitions.iter().zip(ends).filter(|(partition, end)| partition.next_offset() > *end) {
+            let _ = partition.settle();
         }
     }
 

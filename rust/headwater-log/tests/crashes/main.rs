@@ -35,6 +35,16 @@ fn committing_survives_every_crash() {
 }
 
 #[test]
+fn compacting_survives_every_crash() {
+    survives(&workloads::Compacting);
+}
+
+#[test]
+fn transacting_survives_every_crash() {
+    survives(&workloads::Transacting);
+}
+
+#[test]
 fn deleting_survives_every_crash() {
     survives(&workloads::Deleting);
 }

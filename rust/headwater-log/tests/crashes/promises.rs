@@ -14,6 +14,8 @@ pub(crate) struct Acknowledged {
     pub(crate) logs: BTreeMap<(String, u32), Promised>,
     /// By group, topic and partition.
     pub(crate) commits: BTreeMap<(String, String, u32), Commit>,
+    pub(crate) transactions: Decided,
+    pub(crate) updates: Updates,
 }
 
 /// How far a topic's life is.
@@ -49,6 +51,24 @@ pub(crate) struct Commit {
     pub(crate) done: u64,
     /// The one under way.
     pub(crate) under_way: u64,
+}
+
+/// How far a producer of transactions is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Decided {
+    /// Transactions below were committed or aborted; the one of this number is under way.
+    pub(crate) decided: u32,
+    /// Whether that was told to commit.
+    pub(crate) is_committing: bool,
+}
+
+/// How often the keys of a compacted topic were updated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Updates {
+    /// Acknowledged.
+    pub(crate) durable: u64,
+    /// Sent.
+    pub(crate) sent: u64,
 }
 
 impl Acknowledged {

@@ -2,9 +2,11 @@
 
 mod appending;
 mod committing;
+mod compacting;
 mod deleting;
 mod reopening;
 mod topics;
+mod transacting;
 
 use std::sync::Arc;
 
@@ -18,13 +20,23 @@ use crate::workload;
 
 pub(crate) use appending::Appending;
 pub(crate) use committing::Committing;
+pub(crate) use compacting::Compacting;
 pub(crate) use deleting::Deleting;
 pub(crate) use reopening::Reopening;
 pub(crate) use topics::Topics;
+pub(crate) use transacting::Transacting;
 
 /// Every workload.
-pub(crate) const ALL: [&dyn Workload; 6] =
-    [&Appending { durability: "fsync" }, &Appending { durability: "os" }, &Committing, &Deleting, &Reopening, &Topics];
+pub(crate) const ALL: [&dyn Workload; 8] = [
+    &Appending { durability: "fsync" },
+    &Appending { durability: "os" },
+    &Committing,
+    &Compacting,
+    &Deleting,
+    &Reopening,
+    &Topics,
+    &Transacting,
+];
 
 /// Makes a topic with small segments, and says so.
 pub(crate) fn create(
