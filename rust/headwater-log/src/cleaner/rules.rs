@@ -63,7 +63,7 @@ impl Rules {
             let record = record?;
             let is_superseded = record.key.is_some_and(|key| self.keys.is_superseded(key, record.offset));
             let is_tombstone = record.key.is_some() && record.value.is_none();
-            let is_kept = !is_superseded && !(is_tombstone && may_go);
+            let is_kept = !(is_superseded || is_tombstone && may_go);
             has_tombstone |= is_kept && is_tombstone;
             keeps.push(is_kept);
         }
