@@ -46,7 +46,7 @@ def dump(
     ] = None,
     output: Output = None,
 ) -> None:
-    """Show files of a partition as they are, as Kafka's DumpLogSegments does: .log, .index, .timeindex, .txnindex, the mark."""
+    """Show files of a partition as they are, as Kafka's DumpLogSegments does: .log, .index, .timeindex, .txnindex, .snapshot, the mark."""
     from headwater.log import dump_file
 
     form = chosen(output)

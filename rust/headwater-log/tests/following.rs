@@ -123,6 +123,27 @@ fn topics_come_change_and_go() {
 }
 
 #[test]
+fn commits_of_another_process_are_seen() {
+    let storage = Arc::new(MemoryStorage::default());
+    let writer = workload::open(&storage).unwrap();
+    writer.create_topic("t", 1, workload::settings(&[])).unwrap();
+    let reader = reader(&storage);
+    let committed = |group: &str| {
+        let found = reader.committed_offsets().unwrap().fetch(group).unwrap();
+        found.get(&("t".to_owned(), 0)).map(|committed| committed.offset)
+    };
+    assert_eq!(committed("g"), None);
+    for offset in [3, 8, 5] {
+        writer.commit_offsets("g", &[("t".into(), 0, offset, String::new())]).unwrap();
+        writer.commit_offsets("h", &[("t".into(), 0, offset + 1, String::new())]).unwrap();
+        assert_eq!((committed("g"), committed("h")), (Some(offset), Some(offset + 1)));
+    }
+    writer.offsets().delete("g").unwrap();
+    assert_eq!((committed("g"), committed("h")), (None, Some(6)));
+    assert_eq!(reader.committed_offsets().unwrap().groups(), ["h"]);
+}
+
+#[test]
 fn records_that_are_deleted_are_forgotten() {
     let storage = Arc::new(MemoryStorage::default());
     let writer = workload::open(&storage).unwrap();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::{Broker, Inner, Mode, open_partitions, open_topic, setting};
 use crate::catalog::{self, Described, read_topics};
+use crate::offsets::{OFFSETS_TOPIC, OffsetStore};
 use crate::partition::{Followed, Setting};
 use crate::{Error, Partition, Result, Topic};
 
@@ -73,6 +74,34 @@ impl Broker {
                 found => return found,
             }
         }
+    }
+
+    /// Committed offsets as they are now, whoever commits them.
+    ///
+    /// # Errors
+    /// Those of reading the topic that they are in.
+    pub fn committed_offsets(&self) -> Result<&OffsetStore> {
+        let inner = &self.inner;
+        if inner.options.mode == Mode::ReadWrite {
+            return Ok(&inner.offsets);
+        }
+        inner.refresh()?;
+        let Ok(topic) = self.topic(OFFSETS_TOPIC) else { return Ok(&inner.offsets) };
+        let mut seen = inner.followed_commits.lock();
+        for _ in 0..ATTEMPTS {
+            let partitions: Vec<_> = (0_u32..)
+                .zip(&topic.partitions)
+                .map(|(number, _)| self.fresh_partition(OFFSETS_TOPIC, number))
+                .collect::<Result<_>>()?;
+            let ends: Vec<u64> = partitions.iter().map(|partition| partition.high_watermark()).collect();
+            if *seen == ends || inner.offsets.reload(&partitions)? {
+                *seen = ends;
+                break;
+            }
+            // Damage, or files that were replaced while they were read.
+            partitions.iter().try_for_each(|partition| inner.reopen(OFFSETS_TOPIC, partition.number()))?;
+        }
+        Ok(&inner.offsets)
     }
 
     fn fresh_partition(&self, name: &str, number: u32) -> Result<Arc<Partition>> {
