@@ -123,6 +123,26 @@ fn topics_come_change_and_go() {
 }
 
 #[test]
+fn damage_is_damage_for_a_reader_too_and_what_lies_around_it_is_read() {
+    let storage = Arc::new(MemoryStorage::default());
+    let writer = workload::open(&storage).unwrap();
+    let partition = Arc::clone(&writer.create_topic("t", 1, workload::settings(&[])).unwrap().partitions[0]);
+    (0..4).for_each(|_| append(&partition, 3));
+    partition.sync().unwrap();
+    let log = "t-0/00000000000000000000.log";
+    let mut bytes = storage.contents()[log].clone();
+    let at = bytes.len() / 3;
+    bytes[at] ^= 1;
+    storage.put(log, bytes);
+    let reader = reader(&storage);
+    let read = |offset| reader.with_partition("t", 0, |log| log.read(offset, 1 << 12, Isolation::Uncommitted));
+    assert_eq!(read(0).unwrap().next_offset, 3);
+    let Err(Error::Corrupt { offset, next_offset, .. }) = read(3) else { panic!("expected damage") };
+    assert_eq!((offset, next_offset), (3, 6));
+    assert_eq!(read(6).unwrap().next_offset, 12);
+}
+
+#[test]
 fn commits_of_another_process_are_seen() {
     let storage = Arc::new(MemoryStorage::default());
     let writer = workload::open(&storage).unwrap();

@@ -67,7 +67,8 @@ impl Broker {
             attempt += 1;
             let found = self.fresh_partition(name, number).and_then(|partition| act(&partition));
             match found {
-                Err(error) if attempt < ATTEMPTS && is_stale(&error) => {
+                // Bytes that are bad in the files of now are bad.
+                Err(error) if is_stale(&error) && attempt < attempts(&error) => {
                     self.inner.refresh()?;
                     self.inner.reopen(name, number)?;
                 }
@@ -117,6 +118,11 @@ impl Broker {
         }
         Ok(known)
     }
+}
+
+/// How often it is worth to try what fails like this.
+fn attempts(error: &Error) -> usize {
+    if matches!(error, Error::Corrupt { .. }) { 2 } else { ATTEMPTS }
 }
 
 /// Whether an error may come of files that are no longer those that were opened.
