@@ -4,12 +4,13 @@
 #[path = "support/workload.rs"]
 mod workload;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use headwater_log::storage::{DiskStorage, MemoryStorage, Storage};
 use headwater_log::{Broker, Error, Isolation, Kind, Mode, Options, Partition, Result};
-use headwater_record::Codec;
+use headwater_record::{BatchBuilder, Codec};
 
 fn reader(storage: &Arc<impl Storage + 'static>) -> Broker {
     let options = Options { mode: Mode::Read, ..Options::default() };
@@ -246,5 +247,48 @@ fn a_busy_writer_that_forgets_is_followed_to_its_end() {
         }
         assert_eq!(next, 600 * 9);
         assert!(rounds > 1);
+    });
+}
+
+#[test]
+fn a_writer_that_compacts_is_followed_and_the_last_value_of_every_key_is_seen() {
+    const KEYS: u64 = 7;
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Arc::new(DiskStorage::new(folder.path()));
+    let writer = workload::open(&storage).unwrap();
+    let settings = [("cleanup.policy", "compact"), ("segment.bytes", "2048"), ("index.interval.bytes", "100")];
+    let partition = Arc::clone(&writer.create_topic("t", 1, workload::settings(&settings)).unwrap().partitions[0]);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..300_u64 {
+                let mut batch = BatchBuilder::new();
+                for number in round * 5..round * 5 + 5 {
+                    batch.push(number as i64, Some(&(number % KEYS).to_be_bytes()), Some(&number.to_be_bytes()), &[]);
+                }
+                partition.append(batch.finish(Codec::None).unwrap()).unwrap();
+                partition.sync().unwrap();
+                if round % 17 == 16 {
+                    partition.compact(0, true).unwrap();
+                }
+            }
+            is_over.store(true, Ordering::Release);
+        });
+        let reader = reader(&storage);
+        let (mut next, mut latest) = (0, BTreeMap::new());
+        loop {
+            let is_last = is_over.load(Ordering::Acquire);
+            for (offset, value) in read_from(&reader, next) {
+                assert!(offset >= next && value == offset.to_be_bytes(), "{offset} after {next}");
+                latest.insert(offset % KEYS, offset);
+                next = offset + 1;
+            }
+            if is_last {
+                break;
+            }
+        }
+        let expected: BTreeMap<u64, u64> = (1500 - KEYS..1500).map(|number| (number % KEYS, number)).collect();
+        assert_eq!(latest, expected);
+        assert!(headwater_log::verify(&*storage).unwrap().findings.is_empty());
     });
 }
