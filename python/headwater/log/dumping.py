@@ -18,7 +18,8 @@ def dump_file(
 ) -> Iterator[dict[str, Any]]:
     """Show what a file holds, good or bad.
 
-    A ``.log`` gives a line a batch; ``.index``, ``.timeindex``, ``.txnindex``, ``.snapshot`` and ``headwater.mark`` a line an entry.
+    A ``.log`` gives a line a batch; ``.index``, ``.timeindex``, ``.txnindex``, ``.snapshot`` and ``headwater.mark`` a line
+    an entry.
 
     Args:
         path: The file.
