@@ -83,6 +83,20 @@ def test_topics_are_seen_when_they_are_there(tmp_path: Path) -> None:
                 reader.offsets("b")
 
 
+def test_the_lag_of_another_process_is_watched(tmp_path: Path) -> None:
+    with writer(tmp_path) as other:
+        other.do("broker.create_topic('t')")
+        other.do("broker.send_many('t', range(10))")
+        with hw.open(tmp_path, mode="r") as reader:
+            assert reader.groups() == []
+            other.do("consumer = broker.consumer('t', group='g', auto_offset_reset='earliest')")
+            for lag in (7, 4, 1):
+                other.do("consumer.poll(max_records=3), consumer.commit()")
+                assert reader.lag("g") == {hw.TopicPartition("t", 0): lag}
+            other.do("consumer.close(), broker.delete_group('g')")
+            assert reader.groups() == []
+
+
 def test_only_what_is_durable_is_seen(tmp_path: Path) -> None:
     with writer(tmp_path) as other:
         other.do("broker.create_topic('t', durability='os')")

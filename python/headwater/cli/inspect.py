@@ -46,7 +46,10 @@ def dump(
     ] = None,
     output: Output = None,
 ) -> None:
-    """Show files of a partition as they are, as Kafka's DumpLogSegments does: .log, .index, .timeindex, .txnindex, the mark."""
+    """Show files of a partition as they are, as Kafka's DumpLogSegments does.
+
+    Files may be .log, .index, .timeindex, .txnindex, .snapshot and headwater.mark, of Kafka or of headwater.
+    """
     from headwater.log import dump_file
 
     form = chosen(output)

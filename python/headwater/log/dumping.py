@@ -18,7 +18,8 @@ def dump_file(
 ) -> Iterator[dict[str, Any]]:
     """Show what a file holds, good or bad.
 
-    A ``.log`` gives a line a batch; ``.index``, ``.timeindex``, ``.txnindex`` and ``headwater.mark`` a line an entry.
+    A ``.log`` gives a line a batch; ``.index``, ``.timeindex``, ``.txnindex``, ``.snapshot`` and ``headwater.mark`` a line
+    an entry.
 
     Args:
         path: The file.
@@ -90,6 +91,13 @@ def _dump_transaction_index(folder: str, name: str) -> Iterator[dict[str, Any]]:
     yield from _rest(rest)
 
 
+def _dump_snapshot(folder: str, name: str) -> Iterator[dict[str, Any]]:
+    producers, fault = _core.dump_snapshot(folder, name)
+    yield from producers
+    if fault is not None:
+        yield {"fault": fault}
+
+
 def _dump_mark(folder: str, name: str) -> Iterator[dict[str, Any]]:
     for position, sequence, durable, identity in _core.dump_mark(folder, name):
         yield {"position": position, "sequence": sequence, "durableOffset": durable, "identity": identity}
@@ -99,5 +107,6 @@ _OTHERS: dict[str, Callable[[str, str], Iterator[dict[str, Any]]]] = {
     ".timeindex": _dump_time_index,
     ".txnindex": _dump_transaction_index,
     ".index": _dump_index,
+    ".snapshot": _dump_snapshot,
     "headwater.mark": _dump_mark,
 }

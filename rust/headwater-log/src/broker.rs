@@ -76,6 +76,8 @@ pub(crate) struct Inner {
     changes: Mutex<()>,
     /// The list of topics that a log that is only read has last seen.
     followed: Mutex<following::Listed>,
+    /// Up to where a log that is only read has read the commits, by partition.
+    followed_commits: Mutex<Vec<u64>>,
     pub(crate) offsets: OffsetStore,
     pub(crate) transactions: Coordinator,
     warnings: Vec<String>,
@@ -146,6 +148,7 @@ impl Broker {
             topics: RwLock::new(topics),
             changes: Mutex::new(()),
             followed: Mutex::new(followed),
+            followed_commits: Mutex::default(),
             offsets,
             transactions,
             warnings,

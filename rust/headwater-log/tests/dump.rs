@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use headwater_log::dump::{self, Entry, OffsetsEntry};
 use headwater_log::storage::MemoryStorage;
-use headwater_record::Codec;
+use headwater_record::{Codec, Header};
 
 const LOG: &str = "t-0/00000000000000000000.log";
 
@@ -78,6 +78,38 @@ fn markers_and_indexes_of_transactions_are_shown() {
         let marker = (transaction.producer_id, transaction.last_offset as u64, false);
         assert!(markers.contains(&marker), "{transaction:?} {markers:?}");
     }
+}
+
+#[test]
+fn producers_of_a_snapshot_are_those_of_the_log() {
+    let mut with_records = 0;
+    for topic in fixtures::TOPICS {
+        let storage = put(topic);
+        let logs = fixtures::files(topic, ".log");
+        let entries: Vec<Entry> = logs.iter().flat_map(|(file, _)| every(&storage, &format!("t-0/{file}"))).collect();
+        // The last one speaks of the whole log.
+        let Some((file, _)) = fixtures::files(topic, ".snapshot").pop() else { continue };
+        let (producers, fault) = dump::snapshot(&storage, &format!("t-0/{file}")).unwrap();
+        assert_eq!(fault, None, "{topic}");
+        for producer in producers {
+            let is_its = |header: &Header| header.producer_id == producer.producer_id && !header.is_control();
+            let last = entries.iter().filter_map(|entry| entry.header).rfind(is_its).unwrap();
+            assert!(last.producer_epoch <= producer.producer_epoch, "{topic}");
+            if producer.last_offset >= 0 {
+                with_records += 1;
+                assert_eq!(last.last_offset() as i64, producer.last_offset, "{topic}");
+                assert_eq!(last.base_sequence + last.last_offset_delta as i32, producer.last_sequence, "{topic}");
+            }
+        }
+    }
+    assert!(with_records > 0);
+    let (storage, path) = (put("java-transactions"), "t-0/00000000000000000510.snapshot");
+    let mut bytes = storage.contents()[path].clone();
+    bytes[20] ^= 1;
+    storage.put(path, bytes[..].to_vec());
+    assert!(dump::snapshot(&storage, path).unwrap().1.unwrap().contains("checksum"));
+    storage.put(path, vec![0; 3]);
+    assert!(dump::snapshot(&storage, path).unwrap().1.is_some());
 }
 
 #[test]

@@ -4,12 +4,13 @@
 #[path = "support/workload.rs"]
 mod workload;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use headwater_log::storage::{DiskStorage, MemoryStorage, Storage};
 use headwater_log::{Broker, Error, Isolation, Kind, Mode, Options, Partition, Result};
-use headwater_record::Codec;
+use headwater_record::{BatchBuilder, Codec};
 
 fn reader(storage: &Arc<impl Storage + 'static>) -> Broker {
     let options = Options { mode: Mode::Read, ..Options::default() };
@@ -123,6 +124,47 @@ fn topics_come_change_and_go() {
 }
 
 #[test]
+fn damage_is_damage_for_a_reader_too_and_what_lies_around_it_is_read() {
+    let storage = Arc::new(MemoryStorage::default());
+    let writer = workload::open(&storage).unwrap();
+    let partition = Arc::clone(&writer.create_topic("t", 1, workload::settings(&[])).unwrap().partitions[0]);
+    (0..4).for_each(|_| append(&partition, 3));
+    partition.sync().unwrap();
+    let log = "t-0/00000000000000000000.log";
+    let mut bytes = storage.contents()[log].clone();
+    let at = bytes.len() / 3;
+    bytes[at] ^= 1;
+    storage.put(log, bytes);
+    let reader = reader(&storage);
+    let read = |offset| reader.with_partition("t", 0, |log| log.read(offset, 1 << 12, Isolation::Uncommitted));
+    assert_eq!(read(0).unwrap().next_offset, 3);
+    let Err(Error::Corrupt { offset, next_offset, .. }) = read(3) else { panic!("expected damage") };
+    assert_eq!((offset, next_offset), (3, 6));
+    assert_eq!(read(6).unwrap().next_offset, 12);
+}
+
+#[test]
+fn commits_of_another_process_are_seen() {
+    let storage = Arc::new(MemoryStorage::default());
+    let writer = workload::open(&storage).unwrap();
+    writer.create_topic("t", 1, workload::settings(&[])).unwrap();
+    let reader = reader(&storage);
+    let committed = |group: &str| {
+        let found = reader.committed_offsets().unwrap().fetch(group).unwrap();
+        found.get(&("t".to_owned(), 0)).map(|committed| committed.offset)
+    };
+    assert_eq!(committed("g"), None);
+    for offset in [3, 8, 5] {
+        writer.commit_offsets("g", &[("t".into(), 0, offset, String::new())]).unwrap();
+        writer.commit_offsets("h", &[("t".into(), 0, offset + 1, String::new())]).unwrap();
+        assert_eq!((committed("g"), committed("h")), (Some(offset), Some(offset + 1)));
+    }
+    writer.offsets().delete("g").unwrap();
+    assert_eq!((committed("g"), committed("h")), (None, Some(6)));
+    assert_eq!(reader.committed_offsets().unwrap().groups(), ["h"]);
+}
+
+#[test]
 fn records_that_are_deleted_are_forgotten() {
     let storage = Arc::new(MemoryStorage::default());
     let writer = workload::open(&storage).unwrap();
@@ -205,5 +247,48 @@ fn a_busy_writer_that_forgets_is_followed_to_its_end() {
         }
         assert_eq!(next, 600 * 9);
         assert!(rounds > 1);
+    });
+}
+
+#[test]
+fn a_writer_that_compacts_is_followed_and_the_last_value_of_every_key_is_seen() {
+    const KEYS: u64 = 7;
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Arc::new(DiskStorage::new(folder.path()));
+    let writer = workload::open(&storage).unwrap();
+    let settings = [("cleanup.policy", "compact"), ("segment.bytes", "2048"), ("index.interval.bytes", "100")];
+    let partition = Arc::clone(&writer.create_topic("t", 1, workload::settings(&settings)).unwrap().partitions[0]);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..300_u64 {
+                let mut batch = BatchBuilder::new();
+                for number in round * 5..round * 5 + 5 {
+                    batch.push(number as i64, Some(&(number % KEYS).to_be_bytes()), Some(&number.to_be_bytes()), &[]);
+                }
+                partition.append(batch.finish(Codec::None).unwrap()).unwrap();
+                partition.sync().unwrap();
+                if round % 17 == 16 {
+                    partition.compact(0, true).unwrap();
+                }
+            }
+            is_over.store(true, Ordering::Release);
+        });
+        let reader = reader(&storage);
+        let (mut next, mut latest) = (0, BTreeMap::new());
+        loop {
+            let is_last = is_over.load(Ordering::Acquire);
+            for (offset, value) in read_from(&reader, next) {
+                assert!(offset >= next && value == offset.to_be_bytes(), "{offset} after {next}");
+                latest.insert(offset % KEYS, offset);
+                next = offset + 1;
+            }
+            if is_last {
+                break;
+            }
+        }
+        let expected: BTreeMap<u64, u64> = (1500 - KEYS..1500).map(|number| (number % KEYS, number)).collect();
+        assert_eq!(latest, expected);
+        assert!(headwater_log::verify(&*storage).unwrap().findings.is_empty());
     });
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use headwater_log::storage::{DiskStorage, MemoryStorage};
 use headwater_log::{Broker, Finding, Report, Severity, verify};
-use headwater_record::{Codec, Header};
+use headwater_record::{BatchBuilder, Codec, Header};
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -241,6 +241,8 @@ fn a_writer_at_work_is_no_fault() {
     let broker = workload::open(&storage).unwrap();
     let settings = [("segment.bytes", "4096"), ("retention.bytes", "40000"), ("index.interval.bytes", "100")];
     let topic = broker.create_topic("t", 2, workload::settings(&settings)).unwrap();
+    let compacted = [&settings[..], &[("cleanup.policy", "compact")]].concat();
+    let compacted = broker.create_topic("c", 1, workload::settings(&compacted)).unwrap();
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for partition in &topic.partitions {
@@ -253,6 +255,16 @@ fn a_writer_at_work_is_no_fault() {
                 }
             });
         }
+        scope.spawn(|| {
+            let partition = &compacted.partitions[0];
+            while !is_over.load(Ordering::Relaxed) {
+                let mut batch = BatchBuilder::new();
+                (0..90_u8).for_each(|number| batch.push(5, Some(&[number % 70]), Some(&[number; 40]), &[]));
+                partition.append(batch.finish(Codec::None).unwrap()).unwrap();
+                partition.sync().unwrap();
+                partition.compact(0, true).unwrap();
+            }
+        });
         for _ in 0..40 {
             let report = verify(&*storage).unwrap();
             let is_clean = report.is_clean();

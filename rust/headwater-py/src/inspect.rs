@@ -142,6 +142,29 @@ fn dump_transaction_index(py: Python<'_>, folder: &str, name: &str) -> PyResult<
     Ok((entries.into_iter().map(entry).collect(), rest))
 }
 
+/// Producers of a `.snapshot` file with Kafka's names, and what is wrong with the file.
+#[pyfunction]
+fn dump_snapshot<'py>(
+    py: Python<'py>,
+    folder: &str,
+    name: &str,
+) -> PyResult<(Vec<Bound<'py, PyDict>>, Option<String>)> {
+    let (producers, fault) = py.enter(|| dump::snapshot(&DiskStorage::new(folder), name).map_err(Failure::from))?;
+    let producer = |found: dump::SnapshotEntry| {
+        let line = PyDict::new(py);
+        line.set_item("producerId", found.producer_id)?;
+        line.set_item("producerEpoch", found.producer_epoch)?;
+        line.set_item("lastSequence", found.last_sequence)?;
+        line.set_item("lastOffset", found.last_offset)?;
+        line.set_item("offsetDelta", found.offset_delta)?;
+        line.set_item("lastTimestamp", found.timestamp)?;
+        line.set_item("coordinatorEpoch", found.coordinator_epoch)?;
+        line.set_item("currentTxnFirstOffset", found.first_offset)?;
+        Ok(line)
+    };
+    Ok((producers.into_iter().map(producer).collect::<PyResult<_>>()?, fault))
+}
+
 /// The whole slots of a `headwater.mark` as (position, sequence, durable offset, identity).
 #[pyfunction]
 fn dump_mark(py: Python<'_>, folder: &str, name: &str) -> PyResult<Vec<(u64, u64, u64, u32)>> {
@@ -190,6 +213,7 @@ pub(crate) fn register(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(dump_index, m)?)?;
     m.add_function(wrap_pyfunction!(dump_time_index, m)?)?;
     m.add_function(wrap_pyfunction!(dump_transaction_index, m)?)?;
+    m.add_function(wrap_pyfunction!(dump_snapshot, m)?)?;
     m.add_function(wrap_pyfunction!(dump_mark, m)?)?;
     m.add_function(wrap_pyfunction!(decode_offsets_entry, m)?)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use headwater_log::{Broker, Mode, Partition};
+use headwater_log::{Broker, Mode, OffsetStore, Partition};
 use headwater_record::Batch;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
@@ -327,14 +327,14 @@ impl Log {
     }
 
     /// A group's committed offsets: (topic, partition, next offset, metadata).
-    fn fetch_offsets(&self, group: &str) -> PyResult<Vec<(String, u32, u64, String)>> {
+    fn fetch_offsets(&self, py: Python<'_>, group: &str) -> PyResult<Vec<(String, u32, u64, String)>> {
         self.liveness.check()?;
-        crate::wal::fetch_offsets(&self.broker, group).map_err(|error| Failure::from(error).into())
+        py.enter(|| crate::wal::fetch_offsets(&self.broker, group).map_err(Failure::from))
     }
 
-    fn groups(&self) -> PyResult<Vec<String>> {
+    fn groups(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         self.liveness.check()?;
-        Ok(self.broker.offsets().groups())
+        py.enter(|| self.broker.committed_offsets().map(OffsetStore::groups).map_err(Failure::from))
     }
 
     fn delete_group(&self, py: Python<'_>, group: &str) -> PyResult<()> {

@@ -122,5 +122,5 @@ pub(crate) fn fetch_offsets(broker: &Broker, group: &str) -> Result<Vec<Entry>, 
     let entry = |((topic, partition), committed): ((String, u32), headwater_log::CommittedOffset)| {
         (topic, partition, committed.offset, committed.metadata)
     };
-    Ok(broker.offsets().fetch(group)?.into_iter().map(entry).collect())
+    Ok(broker.committed_offsets()?.fetch(group)?.into_iter().map(entry).collect())
 }

@@ -68,7 +68,12 @@ def test_files_of_kafka_are_shown(shell: Shell) -> None:
     markers = [record["endTxnMarker"] for row in rows if row["isControl"] for record in row["records"]]
     assert {"COMMIT", "ABORT"} == set(markers)
     assert all(row["isvalid"] and row["isTransactional"] for row in rows)
-    for ending, name in ((".index", "position"), (".timeindex", "timestamp"), (".txnindex", "firstOffset")):
+    for ending, name in (
+        (".index", "position"),
+        (".timeindex", "timestamp"),
+        (".txnindex", "firstOffset"),
+        (".snapshot", "producerEpoch"),
+    ):
         files = [str(path) for path in sorted(folder.glob(f"*{ending}"))]
         assert any(name in row for row in shell.ok("dump", *files).rows()), ending
     shell.refused("dump", str(folder / "partition.metadata"))

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::{Broker, Inner, Mode, open_partitions, open_topic, setting};
 use crate::catalog::{self, Described, read_topics};
+use crate::offsets::{OFFSETS_TOPIC, OffsetStore};
 use crate::partition::{Followed, Setting};
 use crate::{Error, Partition, Result, Topic};
 
@@ -66,13 +67,42 @@ impl Broker {
             attempt += 1;
             let found = self.fresh_partition(name, number).and_then(|partition| act(&partition));
             match found {
-                Err(error) if attempt < ATTEMPTS && is_stale(&error) => {
+                // Bytes that are bad in the files of now are bad.
+                Err(error) if is_stale(&error) && attempt < attempts(&error) => {
                     self.inner.refresh()?;
                     self.inner.reopen(name, number)?;
                 }
                 found => return found,
             }
         }
+    }
+
+    /// Committed offsets as they are now, whoever commits them.
+    ///
+    /// # Errors
+    /// Those of reading the topic that they are in.
+    pub fn committed_offsets(&self) -> Result<&OffsetStore> {
+        let inner = &self.inner;
+        if inner.options.mode == Mode::ReadWrite {
+            return Ok(&inner.offsets);
+        }
+        inner.refresh()?;
+        let Ok(topic) = self.topic(OFFSETS_TOPIC) else { return Ok(&inner.offsets) };
+        let mut seen = inner.followed_commits.lock();
+        for _ in 0..ATTEMPTS {
+            let partitions: Vec<_> = (0_u32..)
+                .zip(&topic.partitions)
+                .map(|(number, _)| self.fresh_partition(OFFSETS_TOPIC, number))
+                .collect::<Result<_>>()?;
+            let ends: Vec<u64> = partitions.iter().map(|partition| partition.high_watermark()).collect();
+            if *seen == ends || inner.offsets.reload(&partitions)? {
+                *seen = ends;
+                break;
+            }
+            // Damage, or files that were replaced while they were read.
+            partitions.iter().try_for_each(|partition| inner.reopen(OFFSETS_TOPIC, partition.number()))?;
+        }
+        Ok(&inner.offsets)
     }
 
     fn fresh_partition(&self, name: &str, number: u32) -> Result<Arc<Partition>> {
@@ -88,6 +118,11 @@ impl Broker {
         }
         Ok(known)
     }
+}
+
+/// How often it is worth to try what fails like this.
+fn attempts(error: &Error) -> usize {
+    if matches!(error, Error::Corrupt { .. }) { 2 } else { ATTEMPTS }
 }
 
 /// Whether an error may come of files that are no longer those that were opened.

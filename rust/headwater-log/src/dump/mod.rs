@@ -3,7 +3,7 @@
 //! Nothing is recovered and nothing believed: a batch with a wrong checksum is shown and said to be wrong, bytes that are no
 //! batch are shown as such, and the dump goes on at the next good one. Files of Kafka and of headwater are alike.
 //!
-//! *Layout*: here `.log` files; `indexes` the files beside them; `offsets` what records of `__consumer_offsets` say.
+//! *Layout*: here `.log` files; `indexes` and `snapshot` the files beside them; `offsets` what records of `__consumer_offsets` say.
 
 use std::sync::Arc;
 
@@ -16,9 +16,11 @@ use crate::{Error, Result};
 
 mod indexes;
 mod offsets;
+mod snapshot;
 
 pub use indexes::{AbortedTransaction, MarkSlot, aborted_transactions, mark, offset_index, time_index};
 pub use offsets::{OffsetsEntry, offsets_entry};
+pub use snapshot::{SnapshotEntry, snapshot};
 
 /// What lies at a position of a log file.
 #[derive(Clone, Debug)]

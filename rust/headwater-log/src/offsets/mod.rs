@@ -84,6 +84,17 @@ impl OffsetStore {
         Ok(())
     }
 
+    /// Reads everything again, for what another process has committed meanwhile. True if all of it could be read.
+    pub(crate) fn reload(&self, partitions: &[Arc<Partition>]) -> Result<bool> {
+        let fresh = Self::new(Arc::clone(&self.clock));
+        fresh.load(partitions)?;
+        let doubt = fresh.doubt.into_inner();
+        let is_whole = doubt.is_none();
+        *self.doubt.write() = doubt;
+        *self.groups.write() = fresh.groups.into_inner();
+        Ok(is_whole)
+    }
+
     /// Commits (topic, partition, next offset, metadata) as one batch; as durable when it returns as the log promises.
     pub(crate) fn commit(
         &self,
