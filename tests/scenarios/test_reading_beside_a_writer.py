@@ -97,6 +97,26 @@ def test_the_lag_of_another_process_is_watched(tmp_path: Path) -> None:
             assert reader.groups() == []
 
 
+def test_transactions_of_another_process_are_seen_when_they_are_decided(tmp_path: Path) -> None:
+    with writer(tmp_path) as other:
+        other.do("broker.create_topic('t')")
+        other.do("sender = broker.producer(transactional_id='x')")
+        with (
+            hw.open(tmp_path, mode="r") as reader,
+            reader.consumer(
+                "t", auto_offset_reset="earliest", isolation_level="read_committed", timeout="20s"
+            ) as consumer,
+        ):
+            for word, end in (("first", "abort"), ("second", "commit"), ("third", "abort"), ("fourth", "commit")):
+                other.do(f"sender.begin(), sender.send('t', value={word!r}), sender.flush()")
+                assert consumer.poll(timeout="0s") == []
+                other.do(f"sender.{end}()")
+                if end == "commit":
+                    assert [record.value for record in consumer.poll()] == [word.encode()]
+        other.do("sender.close()")
+    assert verify(tmp_path).findings == ()
+
+
 def test_only_what_is_durable_is_seen(tmp_path: Path) -> None:
     with writer(tmp_path) as other:
         other.do("broker.create_topic('t', durability='os')")

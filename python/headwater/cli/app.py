@@ -59,6 +59,8 @@ def run(arguments: Sequence[str]) -> int:
     """
     from headwater.errors import HeadwaterError
 
+    if arguments and arguments[0] == "help":
+        arguments = [*arguments[1:], "--help"]
     try:
         answer = build()(args=list(arguments), standalone_mode=False)
         sys.stdout.flush()

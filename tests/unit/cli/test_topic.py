@@ -117,6 +117,12 @@ def test_a_directory_that_is_written_is_read_and_not_changed(shell: Shell) -> No
         holder.communicate()
 
 
+def test_help_is_there_under_both_its_names(shell: Shell) -> None:
+    assert shell.ok("help", "topic", "create").out == shell.ok("topic", "create", "--help").out
+    assert "consume" in shell.ok("help").out
+    assert "consume" in shell().out
+
+
 def test_version(shell: Shell) -> None:
     from importlib.metadata import version
 
