@@ -305,7 +305,7 @@ def open(
     if target == "memory:":
         if mode == "r":
             raise InvalidArgumentError('expected mode="rw", got "r" - at "memory:"; a new broker has nothing to read')
-        return _handle(SharedLog((target, mode), _core.Log(None, durability or "os", "rw"), durability or "os"), mode)
+        return open_core(_core.Log(None, durability or "os", "rw"), target, durability or "os")
     real = os.path.realpath(target)
     with _LOCK:
         shared = _OPEN.get((real, "rw")) or _OPEN.get((real, mode))
@@ -321,6 +321,17 @@ def open(
                 path=real,
             )
         return _handle(shared, mode)
+
+
+def open_core(core: _core.Log, place: str, durability: str) -> Broker:
+    """A handle of a log that nobody else has.
+
+    Args:
+        core: The open log.
+        place: What it is called in messages.
+        durability: What an acknowledgement waits for.
+    """
+    return _handle(SharedLog((place, "rw"), core, durability), "rw")
 
 
 def _handle(shared: SharedLog, mode: Literal["rw", "r"]) -> Broker:

@@ -1,6 +1,16 @@
-"""Test tools: run a topology without threads, files or a clock."""
+"""Test tools: run a topology without threads, files or a clock; crash a broker at any operation of its disk."""
 
+from headwater.log.simulated import CrashLevel, SimulatedDisk
 from headwater.testing.driver import Emission, InputTopic, OutputTopic, TestStore, TopologyTestDriver
 from headwater.time import ManualClock
 
-__all__ = ["Emission", "InputTopic", "ManualClock", "OutputTopic", "TestStore", "TopologyTestDriver"]
+__all__ = [
+    "CrashLevel",
+    "Emission",
+    "InputTopic",
+    "ManualClock",
+    "OutputTopic",
+    "SimulatedDisk",
+    "TestStore",
+    "TopologyTestDriver",
+]

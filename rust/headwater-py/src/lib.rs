@@ -17,6 +17,7 @@ mod log;
 mod producer;
 mod rows;
 mod sender;
+mod simulated;
 mod task;
 mod transaction;
 mod untracked;
@@ -35,6 +36,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     headers::register(m)?;
     task::register(m)?;
     transaction::register(m)?;
+    simulated::register(m)?;
     feed::register(m)?;
     json::register(m)?;
     Ok(())

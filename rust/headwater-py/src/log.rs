@@ -12,6 +12,7 @@ use pyo3::types::{PyBytes, PyList};
 use crate::clock::{now, seconds};
 use crate::errors::{ClosedError, CorruptLogError, Failure, UnknownTopicError, at};
 use crate::gate::Gate;
+use crate::simulated::SimulatedDisk;
 use crate::wal::Settings;
 
 /// How often a reader looks at what the process that writes has done.
@@ -166,12 +167,21 @@ type Fetched<'py> =
 #[pymethods]
 impl Log {
     #[new]
-    #[pyo3(signature = (path, durability, mode))]
-    fn new(py: Python<'_>, path: Option<String>, durability: &str, mode: &str) -> PyResult<Self> {
+    #[pyo3(signature = (path, durability, mode, disk=None))]
+    fn new(
+        py: Python<'_>,
+        path: Option<String>,
+        durability: &str,
+        mode: &str,
+        disk: Option<&Bound<'_, SimulatedDisk>>,
+    ) -> PyResult<Self> {
         let what =
             path.as_deref().map_or_else(|| "the broker in memory".into(), |path| format!("the broker at {path}"));
-        let (broker, warnings) =
-            py.enter(|| crate::wal::open(path.as_deref(), durability, mode).map_err(Failure::from))?;
+        let storage = match disk {
+            Some(disk) => Arc::clone(&disk.get().storage) as _,
+            None => crate::wal::storage(path.as_deref()),
+        };
+        let (broker, warnings) = py.enter(|| crate::wal::open(storage, durability, mode).map_err(Failure::from))?;
         Ok(Self { broker, liveness: Arc::new(Liveness::new(what)), epoch: Arc::default(), warnings })
     }
 

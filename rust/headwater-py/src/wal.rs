@@ -15,12 +15,20 @@ pub(crate) type Entry = (String, u32, u64, String);
 /// A topic's settings.
 pub(crate) type Settings = BTreeMap<String, String>;
 
-/// Opens a directory, or a broker in memory; returns it and what recovery has to say.
-pub(crate) fn open(path: Option<&str>, durability: &str, mode: &str) -> Result<(Arc<Broker>, Vec<String>), Error> {
-    let storage: Arc<dyn Storage> = match path {
+/// The storage of a directory, or of a broker in memory.
+pub(crate) fn storage(path: Option<&str>) -> Arc<dyn Storage> {
+    match path {
         Some(path) => Arc::new(DiskStorage::new(path)),
         None => Arc::new(MemoryStorage::default()),
-    };
+    }
+}
+
+/// Opens a broker; returns it and what recovery has to say.
+pub(crate) fn open(
+    storage: Arc<dyn Storage>,
+    durability: &str,
+    mode: &str,
+) -> Result<(Arc<Broker>, Vec<String>), Error> {
     let mode = if mode == "r" { Mode::Read } else { Mode::ReadWrite };
     let options = Options { durability: Durability::parse(durability)?, mode, ..Options::default() };
     let broker = Broker::open(storage, options)?;
