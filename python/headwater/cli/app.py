@@ -77,9 +77,10 @@ def run(arguments: Sequence[str]) -> int:
         _say(str(error), _hint(error, arguments))
         return FAILED
     except Exception as error:
-        if not hasattr(error, "format_message"):  # click's own, which typer brings along under names of its own
+        format_message = getattr(error, "format_message", None)
+        if format_message is None:  # not click's own, which typer brings along under names of its own
             raise
-        if message := error.format_message():  # without a command its help was shown
+        if message := format_message():  # without a command its help was shown
             _say(message, f"headwater {_command(arguments)}--help")
         return FAILED
     return answer if isinstance(answer, int) else DONE

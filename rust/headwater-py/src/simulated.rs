@@ -14,6 +14,20 @@ pub(crate) struct SimulatedDisk {
     pub(crate) storage: Arc<SimulatedStorage>,
 }
 
+/// An operation that never comes: until then they are counted.
+const NEVER: u64 = u64::MAX;
+
+fn death(first: u64) -> Fault {
+    Fault::Change { kinds: Kind::ALL, failure: Failure::Dead, first, is_lasting: true }
+}
+
+impl SimulatedDisk {
+    fn over(storage: SimulatedStorage) -> Self {
+        storage.fail(Some(death(NEVER)));
+        Self { storage: Arc::new(storage) }
+    }
+}
+
 fn level(name: &str) -> Option<Level> {
     Some(match name {
         "killed" => Level::Killed,
@@ -29,14 +43,13 @@ fn level(name: &str) -> Option<Level> {
 impl SimulatedDisk {
     #[new]
     fn new() -> Self {
-        Self { storage: Arc::default() }
+        Self::over(SimulatedStorage::default())
     }
 
     /// Lets operation number `operation`, counted from now and from 1, and all behind it, not happen; None: all do.
     #[pyo3(signature = (operation))]
     fn fail_at(&self, operation: Option<u64>) {
-        let death = |first| Fault::Change { kinds: Kind::ALL, failure: Failure::Dead, first, is_lasting: true };
-        self.storage.fail(operation.map(death));
+        self.storage.fail(Some(death(operation.unwrap_or(NEVER))));
     }
 
     /// Operations that were tried since the last `fail_at`.
@@ -55,7 +68,7 @@ impl SimulatedDisk {
             // Where nothing is unsynced a level may have no directory of its own.
             Ok(drawn.unwrap_or_else(|| self.storage.image(Level::PowerLoss)))
         })?;
-        Ok(Self { storage: Arc::new(SimulatedStorage::new(&image)) })
+        Ok(Self::over(SimulatedStorage::new(&image)))
     }
 }
 
