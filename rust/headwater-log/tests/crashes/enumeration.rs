@@ -144,7 +144,7 @@ impl Enumeration<'_> {
                     let (position, last) = (crashes.position(), crashes.last());
                     format!("{before}{level:?} at operation {position} ({last})")
                 };
-                if self.check(&image, promised, &place) && self.seen.images.len() % self.effort.twice == 0 {
+                if self.check(&image, promised, &place) && self.seen.images.len().is_multiple_of(self.effort.twice) {
                     self.twice(&image, promised, &place());
                 }
             }

@@ -3,6 +3,7 @@
 //!
 //! `HEADWATER_SOAK=N` with `--include-ignored` looks at more than 100,000 images (`make soak`).
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+#![allow(clippy::print_stdout, reason = "how much was looked at belongs to what a run shows")]
 
 mod enumeration;
 mod oracle;
