@@ -102,6 +102,22 @@ fn c26_a_hundred_thousand_segments_are_opened_in_bounded_memory() {
 }
 
 #[test]
+fn a_closed_broker_has_no_file_open_whoever_holds_on_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Arc::new(DiskStorage::with_handles(folder.path(), 100));
+    let broker = workload::open(&storage).unwrap();
+    let partitions = create(&broker, 3);
+    for partition in &partitions {
+        let appended = partition.append(workload::batch(0, 3, Codec::None)).unwrap();
+        partition.wait_durable(appended.next_offset).unwrap();
+    }
+    assert!(storage.open_files() >= 3);
+    broker.close().unwrap();
+    assert_eq!(storage.open_files(), 0);
+    assert_eq!(partitions[0].read(0, 1, Isolation::Uncommitted).unwrap_err().kind(), Kind::Closed);
+}
+
+#[test]
 fn many_writers_through_few_handles_lose_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let storage = Arc::new(DiskStorage::with_handles(folder.path(), 4));

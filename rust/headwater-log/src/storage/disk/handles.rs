@@ -161,6 +161,14 @@ impl Handles {
         drop(pool);
     }
 
+    /// Closes what lies in a directory, unless it is in use right now.
+    pub(super) fn release(&self, root: &Path) {
+        let open: Vec<Arc<Pooled>> = self.pool.lock().open.iter().filter_map(Weak::upgrade).collect();
+        for file in open.iter().filter(|file| file.path.lock().starts_with(root)) {
+            file.close();
+        }
+    }
+
     /// A file got another name.
     pub(super) fn renamed(&self, identity: Identity, path: &Path) {
         let files = self.pool.lock().files.get(&identity).cloned().unwrap_or_default();

@@ -99,6 +99,10 @@ impl Storage for DiskStorage {
         sync_folder(&self.at(path))
     }
 
+    fn release(&self) {
+        self.handles.release(&self.root);
+    }
+
     fn lock(&self, path: &str) -> io::Result<Result<Lock, String>> {
         let mut file = open_regular(&self.at(path), true, true)?;
         match file.try_lock() {
