@@ -75,6 +75,7 @@ fn resident() -> u64 {
 #[cfg(target_os = "linux")]
 #[test]
 #[ignore = "ten thousand partitions of ten segments on disk (make soak)"]
+#[allow(clippy::disallowed_methods, reason = "it says how long opening takes")]
 fn c26_a_hundred_thousand_segments_are_opened_in_bounded_memory() {
     const DIRECTORY: &str = "HEADWATER_TEST_DIRECTORY";
     const SEGMENTS: u64 = 100_000;
