@@ -87,7 +87,7 @@ wheel: $(TOOLS)
 	@ls dist/*.whl
 
 soak: ready
-	HEADWATER_SOAK=500 PROPTEST_CASES=20000 cargo test --release $(RUST_CRATES) -- --include-ignored
+	HEADWATER_SOAK=1000 PROPTEST_CASES=20000 cargo test --release $(RUST_CRATES) -- --include-ignored
 	$(BIN)/python -m pytest -m soak --timeout 7200
 
 clean:

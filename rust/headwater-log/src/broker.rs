@@ -340,6 +340,7 @@ impl Broker {
                 outcome = outcome.and(partition.close());
             }
         }
+        self.inner.storage.release();
         *self.inner.lock.lock() = None;
         self.inner.growth.announce();
         outcome

@@ -269,9 +269,17 @@ impl Segment {
         let until = self.damage.read().iter().map(|damage| damage.position).filter(|start| *start >= position).min();
         let available = usize::try_from(until.unwrap_or(end).min(end).saturating_sub(position)).unwrap_or(usize::MAX);
         let mut wanted = max_bytes.max(HEADER_BYTES).min(available);
+        let mut is_careful = false;
         loop {
             let mut buffer = vec![0; wanted];
-            let read = self.file.read_at(&mut buffer, position)?;
+            let read = match self.file.read_at(&mut buffer, position) {
+                // Perhaps only what lies further on cannot be read: batch by batch then.
+                Err(_) if !is_careful => {
+                    (wanted, is_careful) = (HEADER_BYTES.min(available), true);
+                    continue;
+                }
+                read => read?,
+            };
             buffer.truncate(read);
             let mut rest = Bytes::from(buffer);
             let mut batches = Vec::new();

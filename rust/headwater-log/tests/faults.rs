@@ -8,7 +8,7 @@ mod workload;
 use std::sync::Arc;
 
 use headwater_log::storage::{Failure, Fault, Kind, Level, SimulatedStorage};
-use headwater_log::{Broker, Error, Partition, TopicConfig};
+use headwater_log::{Broker, Error, Isolation, Partition, TopicConfig};
 use headwater_record::Codec;
 
 /// Everything that needs space: writes, new files and folders, and the replacing of small files.
@@ -131,4 +131,79 @@ fn c22_after_a_failed_sync_nothing_more_is_acknowledged_there_and_all_goes_on_el
     let appended = other.append(workload::batch(0, 3, Codec::None)).unwrap();
     other.wait_durable(appended.next_offset).unwrap();
     assert_eq!(workload::read_all(other).len(), 3);
+}
+
+#[test]
+fn c20_a_block_that_cannot_be_read_costs_its_records_alone() {
+    let storage = Arc::new(SimulatedStorage::default());
+    let broker = workload::open(&storage).unwrap();
+    let settings = workload::settings(&[("segment.bytes", "100000"), ("index.interval.bytes", "1")]);
+    let partition = Arc::clone(&broker.create_topic("t", 1, settings).unwrap().partitions[0]);
+    let mut places = vec![0];
+    for first in 0..30 {
+        partition.append(workload::batch(first, 1, Codec::None)).unwrap();
+        places.push(partition.size_bytes());
+    }
+    partition.sync().unwrap();
+    let block = 512..1024_u64;
+    storage.fail(Some(Fault::Read { file: ".log", bytes: block.clone() }));
+    for offset in 0..30_usize {
+        let is_hit = places[offset] < block.end && places[offset + 1] > block.start;
+        // A batch that lies in the block is refused, each time; all others are read.
+        let fetched = partition.read(offset as u64, 1, Isolation::Uncommitted);
+        match fetched {
+            Err(error) => assert!(is_hit && error.kind() == headwater_log::Kind::Io, "offset {offset}: {error}"),
+            Ok(fetched) => {
+                assert!(!is_hit, "offset {offset}");
+                assert_eq!(fetched.batches[0].header.base_offset, offset as u64);
+            }
+        }
+    }
+    // Whoever asks for much gets what lies before the block.
+    let mut offset = 0;
+    let error = loop {
+        match partition.read(offset, 1 << 20, Isolation::Uncommitted) {
+            Ok(fetched) => offset = fetched.next_offset,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), headwater_log::Kind::Io);
+    assert!(places[offset as usize] < block.end && places[offset as usize + 1] > block.start, "read up to {offset}");
+    storage.fail(None);
+    assert_eq!(workload::read_all(&partition).len(), 30, "a device that recovers has lost nothing");
+}
+
+#[test]
+fn c23_a_rename_or_removal_that_fails_leaves_the_old_state_and_is_done_later() {
+    for first in 1.. {
+        let storage = Arc::new(SimulatedStorage::default());
+        let broker = workload::open(&storage).unwrap();
+        let partition = Arc::clone(&broker.create_topic("t", 1, settings(&[])).unwrap().partitions[0]);
+        for first in (0..60).step_by(5) {
+            partition.append(workload::batch(first, 5, Codec::None)).unwrap();
+        }
+        partition.sync().unwrap();
+        let fault = Fault::Change { kinds: &[Kind::Name], failure: Failure::Device, first, is_lasting: false };
+        storage.fail(Some(fault));
+        let deleted = partition.delete_records(40);
+        let is_hit = storage.tried() >= first;
+        assert_eq!(deleted.is_err(), is_hit, "operation {first}: {deleted:?}");
+        storage.fail(None);
+        // Asked again, or by whoever opens it next.
+        assert!(partition.delete_records(41).is_ok());
+        drop(broker);
+        for level in Level::ALL {
+            let image = Arc::new(storage.image(level).storage());
+            let broker = workload::open(&image).unwrap();
+            assert!(broker.warnings().is_empty(), "operation {first} {level:?}: {:?}", broker.warnings());
+            let partition = broker.partition("t", 0).unwrap();
+            assert_eq!((partition.log_start_offset(), partition.next_offset()), (41, 60));
+            assert_eq!(workload::read_all(&partition).len(), 19);
+            let logs = image.contents().into_keys().filter(|path| path.starts_with("t-0/") && path.ends_with(".log"));
+            assert_eq!(logs.count(), partition.segment_count(), "nothing is left lying about");
+        }
+        if !is_hit {
+            break;
+        }
+    }
 }

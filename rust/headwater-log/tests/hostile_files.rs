@@ -1,4 +1,4 @@
-//! The stable twins of the fuzz targets `index_load` and `segment_recovery`.
+//! The stable twins of the fuzz targets `index_load`, `segment_recovery`, `offsets_load` and `small_files_load`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 #[path = "../../headwater-record/tests/support/fixtures.rs"]
@@ -31,6 +31,41 @@ fn the_corpus_itself_is_recovered() {
     }
 }
 
+/// The files that the fuzz target of that name begins with.
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let folder = format!("{}/../../fuzz/seeds/{target}", env!("CARGO_MANIFEST_DIR"));
+    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "no seeds of {target}");
+    paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
+}
+
+#[test]
+fn the_seeds_are_loaded() {
+    seeds("index_load").iter().for_each(|seed| hostile::load_indexes(seed));
+    seeds("segment_recovery").iter().for_each(|seed| hostile::recover(seed));
+    seeds("offsets_load").iter().for_each(|seed| hostile::load_offsets(seed));
+    seeds("small_files_load").iter().for_each(|seed| hostile::load_small_files(seed));
+}
+
+/// A seed of a target with some bytes changed, and perhaps cut.
+fn changed(target: &'static str) -> impl Strategy<Value = Vec<u8>> {
+    let change = (any::<prop::sample::Index>(), any::<u8>());
+    let changes = proptest::collection::vec(change, 0..5);
+    (prop::sample::select(seeds(target)), changes, any::<prop::sample::Index>(), any::<bool>()).prop_map(
+        |(mut data, changes, keep, cuts)| {
+            for (at, byte) in changes {
+                let at = at.index(data.len());
+                data[at] = byte;
+            }
+            if cuts {
+                data.truncate(1 + keep.index(data.len()));
+            }
+            data
+        },
+    )
+}
+
 #[test]
 fn a_wrong_offset_in_a_batch_that_is_otherwise_good_costs_that_batch_alone() {
     // Found by `changed_segments`: the batches behind one that claims a later offset were taken for a torn tail.
@@ -49,6 +84,54 @@ fn a_wrong_offset_in_a_batch_that_is_otherwise_good_costs_that_batch_alone() {
     }
 }
 
+/// Writes the seeds, when a format has changed:
+/// `HEADWATER_WRITE_SEEDS=1 cargo test -p headwater-log --test hostile_files write_the_seeds -- --ignored`.
+#[test]
+#[ignore = "writes into the repository"]
+fn write_the_seeds() {
+    if std::env::var_os("HEADWATER_WRITE_SEEDS").is_none() {
+        return;
+    }
+    let write = |target: &str, name: &str, bytes: Vec<u8>| {
+        let folder = format!("{}/../../fuzz/seeds/{target}", env!("CARGO_MANIFEST_DIR"));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(format!("{folder}/{name}"), bytes).unwrap();
+    };
+    let [ours, kafka] = corpus().try_into().unwrap();
+    write("segment_recovery", "ours", ours);
+    write("segment_recovery", "kafka", kafka);
+    let (_, index) = fixtures::files("java-none", ".index").remove(0);
+    write("index_load", "kafka", index);
+    write(
+        "index_load",
+        "times",
+        [5_i64.to_be_bytes().as_slice(), &0_u32.to_be_bytes(), &9_i64.to_be_bytes(), &3_u32.to_be_bytes()].concat(),
+    );
+    let storage = std::sync::Arc::new(headwater_log::storage::MemoryStorage::default());
+    let broker = workload::open(&storage).unwrap();
+    let topic = broker.create_topic("t", 1, workload::settings(&[("segment.bytes", "1024")])).unwrap();
+    for number in 0..8 {
+        topic.partitions[0].append(workload::batch(number * 3, 3, Codec::None)).unwrap();
+    }
+    broker.commit_offsets("group", &[("t".into(), 0, 12, "metadata".into())]).unwrap();
+    let log = broker.partition(headwater_log::OFFSETS_TOPIC, 0).unwrap();
+    let fetched = log.read(0, 1 << 20, headwater_log::Isolation::Uncommitted).unwrap();
+    for record in &fetched.batches[0].records().unwrap() {
+        let record = record.unwrap();
+        let (key, value) = (record.key.unwrap(), record.value.unwrap());
+        let cut = (key.len() * 255).div_ceil(key.len() + value.len()) as u8;
+        write("offsets_load", "ours", [&[cut], key, value].concat());
+    }
+    broker.close().unwrap();
+    for (which, name) in ["t-0/headwater.checkpoint", "t-0/headwater.mark", "headwater.json"].iter().enumerate() {
+        let bytes = storage.contents()[*name].clone();
+        write("small_files_load", &name.replace(['/', '.'], "_"), [vec![which as u8], bytes].concat());
+    }
+    if let Some((_, bytes)) = storage.contents().into_iter().find(|(path, _)| path.ends_with(".snapshot")) {
+        write("small_files_load", "snapshot", [vec![3], bytes].concat());
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_as_indexes(data in proptest::collection::vec(any::<u8>(), 0..96)) {
@@ -60,6 +143,16 @@ proptest! {
         words.sort_unstable();
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_be_bytes()).collect();
         hostile::load_indexes(&bytes);
+    }
+
+    #[test]
+    fn changed_offsets(data in changed("offsets_load")) {
+        hostile::load_offsets(&data);
+    }
+
+    #[test]
+    fn changed_small_files(data in changed("small_files_load")) {
+        hostile::load_small_files(&data);
     }
 
     #[test]

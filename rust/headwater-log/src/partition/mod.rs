@@ -308,6 +308,12 @@ impl Partition {
         self.producers.read().largest_id()
     }
 
+    /// How many segments it has.
+    #[must_use]
+    pub fn segment_count(&self) -> usize {
+        self.segments.read().len()
+    }
+
     /// Bytes of its segments.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {

@@ -69,9 +69,12 @@ impl Storage for MemoryStorage {
         if !path.is_empty() && !tree.folders.contains(path) {
             return Err(missing(path));
         }
-        let names = tree.files.keys().chain(&tree.folders).filter_map(|full| full.strip_prefix(&prefix));
+        let is_inside = |full: &&String| full.starts_with(&prefix);
+        let files = tree.files.range(prefix.clone()..).map(|(full, _)| full).take_while(is_inside);
+        let folders = tree.folders.range(prefix.clone()..).take_while(is_inside);
+        let rest = files.chain(folders).map(|full| &full[prefix.len()..]);
         let names: BTreeSet<String> =
-            names.filter(|n| !n.is_empty()).map(|n| n.split('/').next().unwrap_or(n).to_owned()).collect();
+            rest.filter(|n| !n.is_empty()).map(|n| n.split('/').next().unwrap_or(n).to_owned()).collect();
         Ok(names.into_iter().collect())
     }
 

@@ -36,6 +36,8 @@ pub trait Storage: Send + Sync + std::fmt::Debug {
     fn remove_folder(&self, path: &str) -> io::Result<()>;
     /// Makes what was created, renamed and removed in a folder durable.
     fn sync_folder(&self, path: &str) -> io::Result<()>;
+    /// Gives back what is kept open to be quick; whoever uses it again opens it again.
+    fn release(&self) {}
     /// Locks the directory for this process; `Err(Some(holder))` if another has it.
     fn lock(&self, path: &str) -> io::Result<Result<Lock, String>>;
 }

@@ -50,7 +50,7 @@ pub(crate) struct Effort {
 }
 
 impl Effort {
-    pub(crate) const QUICK: Self = Self { images: 24, twice: 50, images_twice: 2, seed: 1 };
+    pub(crate) const QUICK: Self = Self { images: 12, twice: 50, images_twice: 2, seed: 1 };
 
     pub(crate) fn soak(seed: u64) -> Self {
         Self { images: 64, twice: 40, images_twice: 4, seed }
@@ -144,7 +144,7 @@ impl Enumeration<'_> {
                     let (position, last) = (crashes.position(), crashes.last());
                     format!("{before}{level:?} at operation {position} ({last})")
                 };
-                if self.check(&image, promised, &place) && self.seen.images.len() % self.effort.twice == 0 {
+                if self.check(&image, promised, &place) && self.seen.images.len().is_multiple_of(self.effort.twice) {
                     self.twice(&image, promised, &place());
                 }
             }

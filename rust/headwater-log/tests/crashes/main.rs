@@ -3,6 +3,7 @@
 //!
 //! `HEADWATER_SOAK=N` with `--include-ignored` looks at more than 100,000 images (`make soak`).
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+#![allow(clippy::print_stdout, reason = "how much was looked at belongs to what a run shows")]
 
 mod enumeration;
 mod oracle;
@@ -20,7 +21,7 @@ fn survives(workload: &dyn Workload) {
     enumerate(workload, Effort::QUICK, &mut seen);
     seen.report(workload.name());
     assert!(seen.recoveries >= 10, "too few recoveries were crashed");
-    assert!(seen.operations > 50 && seen.images.len() > 1_000, "too little was looked at");
+    assert!(seen.operations > 50 && seen.images.len() > 600, "too little was looked at");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use headwater_log::storage::{MemoryStorage, Storage};
-use headwater_log::{Broker, Isolation, Mode, OffsetIndex, Options, Partition, TimeIndex};
+use headwater_log::{Broker, Isolation, Mode, OffsetIndex, Options, Partition, TimeIndex, TopicConfig};
 
 /// Any bytes as the two index files: accepted only if they are what they would be written as, and lookups stay inside.
 pub(crate) fn load_indexes(data: &[u8]) {
@@ -73,4 +73,54 @@ fn read(broker: &Broker) -> Vec<(u64, Vec<u8>)> {
         offset = next;
     }
     found
+}
+
+/// Any bytes as the key and the value of a committed offset: the first byte says where they are cut.
+pub(crate) fn load_offsets(data: &[u8]) {
+    let Some((cut, rest)) = data.split_first() else { return };
+    let (key, value) = rest.split_at(rest.len() * usize::from(*cut) / 255);
+    let storage = Arc::new(MemoryStorage::default());
+    let mut batch = headwater_record::BatchBuilder::new();
+    batch.push(1_000, Some(key), Some(value), b"");
+    batch.push(1_000, Some(key), None, b"");
+    batch.push(1_000, Some(key), Some(value), b"");
+    storage.put("__consumer_offsets-0/00000000000000000000.log", batch.finish(headwater_record::Codec::None).unwrap());
+    let broker = open(&storage, Mode::ReadWrite);
+    let groups = broker.offsets().groups();
+    let fetch = |group: &String| broker.offsets().fetch(group).unwrap();
+    let found: Vec<_> = groups.iter().map(fetch).collect();
+    broker.close().unwrap();
+    // What was understood is understood again, and nothing else.
+    let broker = open(&storage, Mode::ReadWrite);
+    assert_eq!(broker.offsets().groups(), groups);
+    assert_eq!(groups.iter().map(|group| broker.offsets().fetch(group).unwrap()).collect::<Vec<_>>(), found);
+}
+
+/// Any bytes in the place of one of a partition's small files (or the list of topics), beside a good log. The first byte says
+/// which: whatever it says, records are read as they are or not at all.
+pub(crate) fn load_small_files(data: &[u8]) {
+    const FILES: [&str; 4] =
+        ["t-0/headwater.checkpoint", "t-0/headwater.mark", "headwater.json", "t-0/00000000000000000006.snapshot"];
+    let Some((which, bytes)) = data.split_first() else { return };
+    let storage = Arc::new(MemoryStorage::default());
+    let broker = open(&storage, Mode::ReadWrite);
+    let settings = [("segment.bytes", "1024")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let topic = broker.create_topic("t", 1, TopicConfig::new(settings.into()).unwrap()).unwrap();
+    for number in 0..4_u8 {
+        let mut batch = headwater_record::BatchBuilder::new();
+        batch.push(1_000, None, Some(&[number; 400]), b"");
+        topic.partitions[0].append(batch.finish(headwater_record::Codec::None).unwrap()).unwrap();
+    }
+    topic.partitions[0].sync().unwrap();
+    broker.close().unwrap();
+    storage.put(FILES[usize::from(*which) % FILES.len()], bytes.to_vec());
+    let opened = Broker::open(Arc::clone(&storage) as Arc<dyn Storage>, Options::default());
+    let Ok(broker) = opened else { return }; // refused, with nothing but an error
+    if broker.partition("t", 0).is_err() {
+        return;
+    }
+    for (offset, value) in read(&broker) {
+        assert_eq!(value, [u8::try_from(offset).unwrap(); 400]);
+    }
+    broker.close().unwrap();
 }

@@ -1,0 +1,164 @@
+//! The real file system.
+
+mod handles;
+
+use std::fs::{self, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use self::handles::{Handles, Identity, Pooled, SHARED, check_identity, identity, open_regular};
+use super::{File, Lock, Storage};
+
+/// A directory on disk.
+#[derive(Debug)]
+pub struct DiskStorage {
+    root: PathBuf,
+    /// The root when it was locked: what is put in its place later is not ours to write to.
+    locked: OnceLock<Identity>,
+    handles: Arc<Handles>,
+}
+
+impl DiskStorage {
+    /// The directory at `root`, which need not exist.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), locked: OnceLock::new(), handles: Arc::clone(&SHARED) }
+    }
+
+    /// The same, with a bound of its own for the files that it keeps open at a time.
+    pub fn with_handles(root: impl Into<PathBuf>, limit: usize) -> Self {
+        Self { handles: Arc::new(Handles::new(limit)), ..Self::new(root) }
+    }
+
+    /// How many files it (and who shares its bound) has open.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        self.handles.count()
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        if path.is_empty() { self.root.clone() } else { self.root.join(path) }
+    }
+
+    fn check_root(&self) -> io::Result<()> {
+        self.locked.get().map_or(Ok(()), |locked| check_identity(&self.root, *locked))
+    }
+}
+
+/// Makes a folder's entries durable.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    fs::File::open(path)?.sync_all()
+}
+
+impl Storage for DiskStorage {
+    fn describe(&self, path: &str) -> String {
+        self.at(path).display().to_string()
+    }
+
+    fn create_folder(&self, path: &str) -> io::Result<()> {
+        self.check_root()?;
+        fs::create_dir_all(self.at(path))
+    }
+
+    fn list(&self, path: &str) -> io::Result<Vec<String>> {
+        fs::read_dir(self.at(path))?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    fn open(&self, path: &str, create: bool) -> io::Result<Arc<dyn File>> {
+        self.check_root()?;
+        let place = self.at(path);
+        let (file, is_writable) = match open_regular(&place, true, create) {
+            Err(error) if !create && is_forbidden(&error) => (open_regular(&place, false, false)?, false),
+            opened => (opened?, true),
+        };
+        Ok(Arc::new(DiskFile(self.handles.adopt(place, file, is_writable)?)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.check_root()?;
+        let (from, to) = (self.at(from), self.at(to));
+        let moved = identity(&fs::symlink_metadata(&from)?);
+        fs::rename(from, &to)?;
+        self.handles.renamed(moved, &to);
+        Ok(())
+    }
+
+    fn remove_file(&self, path: &str) -> io::Result<()> {
+        self.check_root()?;
+        fs::remove_file(self.at(path))
+    }
+
+    fn remove_folder(&self, path: &str) -> io::Result<()> {
+        self.check_root()?;
+        fs::remove_dir_all(self.at(path))
+    }
+
+    fn sync_folder(&self, path: &str) -> io::Result<()> {
+        self.check_root()?;
+        sync_folder(&self.at(path))
+    }
+
+    fn release(&self) {
+        self.handles.release(&self.root);
+    }
+
+    fn lock(&self, path: &str) -> io::Result<Result<Lock, String>> {
+        let mut file = open_regular(&self.at(path), true, true)?;
+        match file.try_lock() {
+            Ok(()) => {
+                file.set_len(0)?;
+                write!(file, "process {}", std::process::id())?;
+                let _ = self.locked.set(identity(&fs::metadata(&self.root)?));
+                Ok(Ok(Box::new(file)))
+            }
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                file.read_to_string(&mut holder)?;
+                Ok(Err(if holder.is_empty() { "another process".into() } else { holder }))
+            }
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+fn is_forbidden(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+}
+
+#[derive(Debug)]
+struct DiskFile(Arc<Pooled>);
+
+impl File for DiskFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.0.with(|file| {
+            let mut read = 0;
+            while read < buffer.len() {
+                match file.read_at(&mut buffer[read..], position + read as u64) {
+                    Ok(0) => break,
+                    Ok(count) => read += count,
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(read)
+        })
+    }
+
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        self.0.change(|file| file.write_all_at(bytes, position))
+    }
+
+    fn truncate(&self, size: u64) -> io::Result<()> {
+        self.0.change(|file| file.set_len(size))
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.0.with(|file| Ok(file.metadata()?.len()))
+    }
+
+    /// `fdatasync`; on macOS the standard library asks for `F_FULLFSYNC`.
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+}

@@ -1,0 +1,251 @@
+//! Real files: few open handles for many of them, no bytes of a file that took another's place, nothing that is no file.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+#![allow(clippy::print_stdout, reason = "what it takes to open belongs to what a run shows")]
+
+#[path = "support/workload.rs"]
+mod workload;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use headwater_log::storage::{DiskStorage, MemoryStorage, Storage};
+use headwater_log::{Broker, Isolation, Kind, Partition};
+use headwater_record::Codec;
+
+fn create(broker: &Broker, partitions: u32) -> Vec<Arc<Partition>> {
+    let settings = workload::settings(&[("segment.bytes", "1024"), ("index.interval.bytes", "100")]);
+    broker.create_topic("t", partitions, settings).unwrap().partitions.clone()
+}
+
+/// A closed directory of so many partitions, each of so many segments of the same few records.
+fn filled(partitions: u32, segments: u64) -> (tempfile::TempDir, u64) {
+    let memory = Arc::new(MemoryStorage::default());
+    let broker = workload::open(&memory).unwrap();
+    let partition = create(&broker, partitions).swap_remove(0);
+    while partition.segment_count() < segments as usize {
+        partition.append(workload::batch(partition.next_offset(), 10, Codec::None)).unwrap();
+    }
+    partition.sync().unwrap();
+    let records = partition.next_offset();
+    broker.close().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let files = memory.contents();
+    fs::write(folder.path().join("headwater.json"), &files["headwater.json"]).unwrap();
+    for number in 0..partitions {
+        let place = folder.path().join(format!("t-{number}"));
+        fs::create_dir(&place).unwrap();
+        for (path, bytes) in files.iter().filter(|(path, _)| path.starts_with("t-0/")) {
+            fs::write(place.join(&path[4..]), bytes).unwrap();
+        }
+    }
+    (folder, records)
+}
+
+/// Opens the directory and reads every record; returns the most files that were open.
+fn read_everything(folder: &Path, limit: usize, records: u64) -> usize {
+    let storage = Arc::new(DiskStorage::with_handles(folder, limit));
+    let broker = workload::open(&storage).unwrap();
+    assert!(broker.warnings().is_empty(), "{:?}", broker.warnings().first());
+    let mut most = storage.open_files();
+    for partition in &broker.topic("t").unwrap().partitions {
+        assert_eq!(workload::read_all(partition).len() as u64, records);
+        most = most.max(storage.open_files());
+    }
+    broker.close().unwrap();
+    most
+}
+
+#[test]
+fn c26_many_segments_are_served_through_few_handles() {
+    let (folder, records) = filled(40, 6);
+    let most = read_everything(folder.path(), 16, records);
+    assert!((8..=17).contains(&most), "{most} files were open");
+}
+
+/// Resident memory in KiB.
+#[cfg(target_os = "linux")]
+fn resident() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[ignore = "ten thousand partitions of ten segments on disk (make soak)"]
+#[allow(clippy::disallowed_methods, reason = "it says how long opening takes")]
+fn c26_a_hundred_thousand_segments_are_opened_in_bounded_memory() {
+    const DIRECTORY: &str = "HEADWATER_TEST_DIRECTORY";
+    const SEGMENTS: u64 = 100_000;
+    let Some(directory) = std::env::var_os(DIRECTORY) else {
+        // In a process of its own, whose memory is that of the log alone.
+        let (folder, _) = filled(10_000, SEGMENTS / 10_000);
+        let mut alone = Command::new(std::env::current_exe().unwrap());
+        let name = "c26_a_hundred_thousand_segments_are_opened_in_bounded_memory";
+        alone.args(["--exact", name, "--include-ignored", "--nocapture"]).env(DIRECTORY, folder.path());
+        assert!(alone.status().unwrap().success());
+        return;
+    };
+    let (before, began) = (resident(), std::time::Instant::now());
+    let storage = Arc::new(DiskStorage::with_handles(directory, 256));
+    let broker = workload::open(&storage).unwrap();
+    let (opened, grown) = (began.elapsed(), resident() - before);
+    println!("{SEGMENTS} segments: opened in {opened:?}, {} files open, {grown} KiB more", storage.open_files());
+    let partitions = broker.topic("t").unwrap().partitions.clone();
+    assert_eq!(partitions.iter().map(|partition| partition.segment_count() as u64).sum::<u64>(), SEGMENTS);
+    assert!(storage.open_files() <= 256 + 1, "{} files are open", storage.open_files());
+    assert!(grown < 2 * SEGMENTS, "{grown} KiB, more than 2 a segment");
+    for partition in partitions.iter().step_by(997) {
+        assert_eq!(workload::read_all(partition).len() as u64, partition.next_offset());
+    }
+}
+
+#[test]
+fn a_closed_broker_has_no_file_open_whoever_holds_on_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Arc::new(DiskStorage::with_handles(folder.path(), 100));
+    let broker = workload::open(&storage).unwrap();
+    let partitions = create(&broker, 3);
+    for partition in &partitions {
+        let appended = partition.append(workload::batch(0, 3, Codec::None)).unwrap();
+        partition.wait_durable(appended.next_offset).unwrap();
+    }
+    assert!(storage.open_files() >= 3);
+    broker.close().unwrap();
+    assert_eq!(storage.open_files(), 0);
+    assert_eq!(partitions[0].read(0, 1, Isolation::Uncommitted).unwrap_err().kind(), Kind::Closed);
+}
+
+#[test]
+fn many_writers_through_few_handles_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Arc::new(DiskStorage::with_handles(folder.path(), 4));
+    let broker = workload::open(&storage).unwrap();
+    let partitions = create(&broker, 12);
+    std::thread::scope(|scope| {
+        for part in partitions.chunks(4) {
+            scope.spawn(move || {
+                for _ in 0..30 {
+                    for partition in part {
+                        let batch = workload::batch(partition.next_offset(), 2, Codec::None);
+                        let appended = partition.append(batch).unwrap();
+                        partition.wait_durable(appended.next_offset).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    assert!(storage.open_files() <= 4 + 3, "{} files are open", storage.open_files());
+    broker.close().unwrap();
+    let broker = workload::open(&storage).unwrap();
+    assert!(broker.warnings().is_empty(), "{:?}", broker.warnings());
+    for partition in &broker.topic("t").unwrap().partitions {
+        let records = workload::read_all(partition);
+        assert!(records.iter().enumerate().all(|(n, record)| *record == workload::value(n as u64).into_bytes()));
+        assert_eq!(records.len(), 60);
+    }
+}
+
+/// Ten files through two handles: those of the first are closed.
+fn ten_files(storage: &DiskStorage) -> Vec<Arc<dyn headwater_log::storage::File>> {
+    let file = |number: u8| {
+        let file = storage.open(&format!("file{number}"), true).unwrap();
+        file.write_at(&[number; 8], 0).unwrap();
+        file
+    };
+    (0..10).map(file).collect()
+}
+
+#[test]
+fn a_file_that_took_anothers_place_is_never_read_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = DiskStorage::with_handles(folder.path(), 2);
+    let files = ten_files(&storage);
+    fs::write(folder.path().join("other"), [77; 8]).unwrap();
+    fs::rename(folder.path().join("other"), folder.path().join("file0")).unwrap();
+    let mut bytes = [0; 8];
+    let refused = files[0].read_at(&mut bytes, 0).unwrap_err().to_string();
+    assert!(refused.contains("got another in its place") && refused.contains("file0"), "{refused}");
+    fs::remove_file(folder.path().join("file1")).unwrap();
+    assert_eq!(files[1].read_at(&mut bytes, 0).unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    assert_eq!(bytes, [0; 8]);
+}
+
+#[test]
+fn a_closed_file_is_found_under_its_new_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = DiskStorage::with_handles(folder.path(), 2);
+    let files = ten_files(&storage);
+    storage.rename("file0", "renamed").unwrap();
+    storage.rename("renamed", "file1").unwrap();
+    let mut bytes = [0; 8];
+    files[0].read_at(&mut bytes, 0).unwrap();
+    assert_eq!(bytes, [0; 8]);
+    files[0].sync().unwrap();
+}
+
+#[test]
+fn a_removed_file_is_read_by_who_has_it_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = DiskStorage::with_handles(folder.path(), 2);
+    let files = ten_files(&storage);
+    storage.remove_file("file9").unwrap();
+    // All others come and go.
+    files[..9].iter().for_each(|file| file.sync().unwrap());
+    let mut bytes = [0; 8];
+    files[9].read_at(&mut bytes, 0).unwrap();
+    assert_eq!(bytes, [9; 8]);
+}
+
+#[test]
+fn c09_what_is_no_regular_file_is_refused_and_waited_for_by_nobody() {
+    type Put = fn(&Path);
+    let puts: [(&str, Put); 4] = [
+        ("folder", |path| fs::create_dir(path).unwrap()),
+        ("pipe", |path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success())),
+        ("symbolic link", |path| std::os::unix::fs::symlink("/etc/passwd", path).unwrap()),
+        ("symbolic link", |path| std::os::unix::fs::symlink("/dev/zero", path).unwrap()),
+    ];
+    for (what, put) in puts {
+        let (folder, _) = filled(1, 3);
+        let path = folder.path().join("t-0/00000000000000000000.log");
+        fs::remove_file(&path).unwrap();
+        put(&path);
+        let refused = workload::open(&Arc::new(DiskStorage::new(folder.path()))).unwrap_err();
+        assert_eq!(refused.kind(), Kind::Io, "{refused}");
+        let message = refused.to_string();
+        assert!(message.contains("00000000000000000000.log"), "{message}");
+        assert!(message.contains(what) || message.contains("directory"), "{message}");
+    }
+}
+
+#[test]
+fn c25_a_directory_that_is_replaced_while_open_takes_no_more_records() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("data");
+    let broker = workload::open(&Arc::new(DiskStorage::new(&root))).unwrap();
+    let partitions = create(&broker, 2);
+    for partition in &partitions {
+        let appended = partition.append(workload::batch(0, 3, Codec::None)).unwrap();
+        partition.wait_durable(appended.next_offset).unwrap();
+    }
+    // One partition's folder alone, then the whole directory.
+    fs::rename(root.join("t-0"), root.join("away")).unwrap();
+    fs::create_dir(root.join("t-0")).unwrap();
+    let fails = |partition: &Partition| {
+        partition
+            .append(workload::batch(3, 1, Codec::None))
+            .and_then(|a| partition.wait_durable(a.next_offset))
+            .is_err()
+    };
+    assert!(fails(&partitions[0]) && !fails(&partitions[1]));
+    fs::rename(&root, folder.path().join("elsewhere")).unwrap();
+    fs::create_dir_all(root.join("t-1")).unwrap();
+    assert!(fails(&partitions[1]));
+    assert!(broker.create_topic("u", 1, workload::settings(&[])).is_err());
+    assert_eq!(fs::read_dir(&root).unwrap().count(), 1, "nothing is written into what took its place");
+    // What was acknowledged is read on.
+    assert_eq!(partitions[1].read(0, 1 << 20, Isolation::Uncommitted).unwrap().next_offset, 4);
+}
