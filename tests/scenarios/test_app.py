@@ -99,6 +99,27 @@ def test_a_failing_function_keeps_what_came_before(broker: hw.Broker) -> None:
     assert [value for _, value, _ in _read(broker, "shouted", key=str, value=str)] == ["X", "Y"]
 
 
+def test_a_failure_in_the_last_batch_of_a_fetch_names_its_record(broker: hw.Broker) -> None:
+    _send(broker, "words", [("a", "1", 1), ("a", "2", 2), ("a", "0", 3)])
+    app = hw.App("divided", broker=broker, batch_size=1)
+    app.stream("words", key=str, value=str).map_values(lambda value: 2 // int(value), value=int).to("out")
+    with pytest.raises(hw.ProcessingError) as caught:
+        app.run(until="caught_up")
+    assert (caught.value.topic, caught.value.partition, caught.value.offset) == ("words", 0, 2)
+
+
+def test_a_sub_topology_that_writes_for_itself_is_run_to_its_end(broker: hw.Broker) -> None:
+    """A table beside a regrouped view of it: both in one sub-topology, with a repartition topic between them."""
+    app = hw.App("looped", broker=broker)
+    counted = app.stream("words", key=str, value=str).group_by_key().count(store="counts")
+    sizes = counted.group_by(lambda key, count: (key, count), key=str, value=int).count(store="sizes")
+    counted.left_join(sizes, combine=lambda count, size: f"{count} {size}", value=str).to_stream().to("out")
+    _send(broker, "words", [("a", "x", 1), ("b", "x", 2), ("a", "x", 3)])
+    assert app.run(until="caught_up").records > 3
+    assert app.run(until="caught_up").records == 0
+    assert dict((key, value) for key, value, _ in _read(broker, "out", key=str, value=str)) == {"a": "2 1", "b": "1 1"}
+
+
 def test_a_failure_in_a_commits_flush_says_up_to_where_the_input_was_read(broker: hw.Broker) -> None:
     app = hw.App("cached", broker=broker, batch_size=2, commit_interval="0s")
     counted = app.stream("words", key=str, value=str).group_by_key().count().to_stream()

@@ -299,21 +299,38 @@ class App(StreamsBuilder):
 
     def _replay(self, closes: bool) -> None:  # noqa: FBT001
         ends = {id(task): task.ends() for task in self._tasks}
-        # Sub-topologies in order: what one writes for the next is complete before the next one's end is taken.
-        for number in sorted({task.sub_topology for task in self._tasks}):
-            group = [task for task in self._tasks if task.sub_topology == number]
-            for task in group:
-                internal = {place: end for place, end in task.ends().items() if place[0] in task.runner.plan.internal}
-                ends[id(task)].update(internal)
-            slack = None if len(group) == 1 else _order_slack_ms(self.topology, group[0])
-            if slack is not None:
-                _replay_in_order(group, ends, slack, self._stop, self._commit_seconds)
-            work = [_Replay(task, ends[id(task)], closes, self._stop, self._commit_seconds).run for task in group]
-            errors = _in_threads(work, self._stop, limit=self._threads or _cores())
-            if errors:
-                raise errors[0]
-            if self._stop.is_set():
-                return
+        self._drain(ends, closes=False)
+        if closes and not self._stop.is_set():
+            self._drain(ends, closes=True)
+
+    def _drain(self, ends: dict[int, dict[tuple[str, int], int]], *, closes: bool) -> None:
+        """Take the tasks to these ends, and to those of internal topics, wherever they come to lie.
+
+        Sub-topologies in order: what one writes for the next is complete before the next one's end is taken. And again, as
+        long as one has written for itself, or for one before it.
+        """
+        is_growing = True
+        while is_growing:
+            for number in sorted({task.sub_topology for task in self._tasks}):
+                group = [task for task in self._tasks if task.sub_topology == number]
+                for task in group:
+                    ends[id(task)].update(task.internal_ends())
+                self._replay_group(group, ends, closes=closes)
+                if self._stop.is_set():
+                    return
+            closes = False
+            is_growing = any(not task.internal_ends().items() <= ends[id(task)].items() for task in self._tasks)
+
+    def _replay_group(
+        self, group: list[StreamTask], ends: dict[int, dict[tuple[str, int], int]], *, closes: bool
+    ) -> None:
+        slack = None if len(group) == 1 else _order_slack_ms(self.topology, group[0])
+        if slack is not None:
+            _replay_in_order(group, ends, slack, self._stop, self._commit_seconds)
+        work = [_Replay(task, ends[id(task)], closes, self._stop, self._commit_seconds).run for task in group]
+        errors = _in_threads(work, self._stop, limit=self._threads or _cores())
+        if errors:
+            raise errors[0]
 
     # --- tasks and topics -------------------------------------------------------------------------------------------
 

@@ -228,6 +228,11 @@ class StreamTask:
             for source in self.partitions
         }
 
+    def internal_ends(self) -> dict[Place, int]:
+        """The end offset of every repartition partition that is read, now."""
+        internal = {(source.topic, source.number) for source in self.partitions if source.is_repartition}
+        return {place: end for place, end in self.ends().items() if place in internal}
+
     def lag(self) -> int:
         """Records that the sources have and the task has not processed."""
         ends = self.ends()
@@ -277,6 +282,8 @@ class StreamTask:
             if ends is None and self._waits(parts):
                 return 0
             if len(parts) == 1 and len(parts[0]) <= self.batch_size and until is None:
+                if parts[0].head(1).seqs() != [0]:
+                    parts[0].resequence(0)  # what other batches have left of a fetch
                 taken, owners = [parts[0]], [0] * len(parts[0])
                 self.partitions[0].rows = Rows()
             else:
