@@ -242,7 +242,7 @@ impl Partition {
             let is_unsealed = |segment: &&Arc<Segment>| segment.known().is_none() || std::ptr::eq(&***segment, active);
             segments.iter().filter(is_unsealed).cloned().collect()
         };
-        self.seal(&unsealed, self.next_offset())?;
+        self.seal_up_to_here(&unsealed)?;
         let next = Segment::create(&*self.storage, &self.folder, self.next_offset())?;
         self.segments.write().push(Arc::clone(&next));
         // Now and then, what is known to be durable is written down: recovery then knows damage from a torn tail.

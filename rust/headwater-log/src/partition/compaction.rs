@@ -227,7 +227,7 @@ impl Partition {
         *self.cleaner.last_swap.lock() = LastSwap::Committed(swap);
         *self.segments.write() = segments;
         self.finish_swap(&swap)?;
-        self.seal(&[Arc::clone(&copy)], copy.next_offset.load(Ordering::Acquire))?;
+        self.seal(&[Arc::clone(&copy)])?;
         Ok(true)
     }
 

@@ -14,14 +14,20 @@ use crate::{Error, Result};
 const SNAPSHOTS: usize = 2;
 
 impl Partition {
-    /// Seals the segments that are not yet, and writes a snapshot of the producers at an offset, where they all end.
-    pub(super) fn seal(&self, segments: &[Arc<Segment>], end: u64) -> Result<()> {
+    /// Seals segments, and writes a snapshot of the producers at the log's end; the writer's lock is held, or nobody writes.
+    pub(super) fn seal_up_to_here(&self, segments: &[Arc<Segment>]) -> Result<()> {
+        self.seal(segments)?;
+        self.write_snapshot(self.next_offset())
+    }
+
+    /// Writes what is beside segments that nobody writes any more.
+    pub(super) fn seal(&self, segments: &[Arc<Segment>]) -> Result<()> {
         for segment in segments.iter().filter(|segment| segment.damage.read().is_empty()) {
             let next_offset = segment.next_offset.load(std::sync::atomic::Ordering::Acquire);
             let aborted = self.producers.read().aborted.to_bytes(segment.base_offset, next_offset);
             segment.seal(&*self.storage, &aborted)?;
         }
-        self.write_snapshot(end)
+        Ok(())
     }
 
     fn write_snapshot(&self, end: u64) -> Result<()> {

@@ -147,7 +147,7 @@ impl Partition {
                 return Ok(());
             }
             drop(writer);
-            self.seal(&segments, self.next_offset())?;
+            self.seal_up_to_here(&segments)?;
             self.storage
                 .sync_folder(&self.folder)
                 .map_err(Error::io("sync a folder", self.storage.describe(&self.folder)))?;
