@@ -63,14 +63,13 @@ impl Producer {
     }
 
     /// Whether a record may be sent now.
+    #[inline]
     fn check_sending(&self) -> PyResult<()> {
         self.check()?;
-        match &self.transaction {
-            Some(transaction) if !transaction.get().accepts() => Err(InvalidArgumentError::new_err(
-                "expected an open transaction, got none - at a transactional producer; begin one with producer.begin()",
-            )),
-            _ => Ok(()),
+        if self.transaction.as_ref().is_some_and(|transaction| !transaction.get().accepts()) {
+            return Err(no_transaction());
         }
+        Ok(())
     }
 
     #[inline]
@@ -161,6 +160,13 @@ impl Producer {
 fn item<'py>(column: Option<&Bound<'py, PyList>>, index: usize) -> PyResult<Option<Bound<'py, PyAny>>> {
     let entry = column.map(|column| column.get_item(index)).transpose()?;
     Ok(entry.filter(|entry| !entry.is_none()))
+}
+
+#[cold]
+fn no_transaction() -> PyErr {
+    InvalidArgumentError::new_err(
+        "expected an open transaction, got none - at a transactional producer; begin one with producer.begin()",
+    )
 }
 
 /// Another thread closed the producer in the middle of a `send`.
