@@ -11,7 +11,7 @@ import pytest
 from tests.docs.blocks import ROOT, python_blocks
 
 
-@pytest.mark.parametrize("page", ["topics", "testing", "administration"])
+@pytest.mark.parametrize("page", ["topics", "testing", "administration", "transactions"])
 def test_a_page_runs(page: str, tmp_path: Path) -> None:
     program = tmp_path / f"{page}.py"
     program.write_text("\n\n".join(python_blocks(ROOT / "docs" / "guide" / f"{page}.md")))

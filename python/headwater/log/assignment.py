@@ -26,6 +26,7 @@ class Assignment:
 
     Attributes:
         positions: By partition, how far it has come.
+        owned: What the group has granted: more than `positions` while some of it waits for the end of a transaction.
         paused: The partitions that nothing is handed out from.
     """
 
@@ -48,6 +49,7 @@ class Assignment:
             is_read_committed: Whether the end is where open transactions begin.
         """
         self.positions: dict[TopicPartition, Position] = {}
+        self.owned: Mapping[TopicPartition, int] = {}
         self.paused: set[TopicPartition] = set()
         self._shared = shared
         self._core = shared.core
@@ -62,6 +64,9 @@ class Assignment:
     def adopt(self, owned: Mapping[TopicPartition, int]) -> None:
         """Make positions for the partitions gained and forget those of the partitions lost, or lost and gained again.
 
+        One whose offset lies in an open transaction has to wait for its end, since what is committed now may not be where
+        the group has come to: it is left out, until this is asked again.
+
         Args:
             owned: The partitions to read, each with its grant.
         """
@@ -69,7 +74,8 @@ class Assignment:
             if owned.get(place) != position.grant:
                 del self.positions[place]
         self.paused &= owned.keys()
-        gained = sorted(owned.keys() - self.positions.keys())
+        self.owned = owned
+        gained = sorted(owned.keys() - self.positions.keys() - self._undecided())
         committed = self.committed_offsets() if gained else {}
         for place in gained:
             offset = committed.get(place)
@@ -80,7 +86,7 @@ class Assignment:
             else:
                 start = self._shared.groups.first_offset(self._member, place, self.reset_offset)
             self.positions[place] = Position(start, offset, owned[place])
-        self._turn = deque(sorted(owned))
+        self._turn = deque(sorted(self.positions))
 
     def adopt_new_partitions(self) -> None:
         """Without a group: take what the topics have gained."""
@@ -120,6 +126,12 @@ class Assignment:
         if self._member is None:
             return {}
         return {TopicPartition(t, p): offset for t, p, offset, _ in self._core.fetch_offsets(self._member.group)}
+
+    def _undecided(self) -> set[TopicPartition]:
+        """The partitions for which the group's offsets lie in an open transaction."""
+        if self._member is None:
+            return set()
+        return {TopicPartition(*place) for place in self._core.pending_offsets(self._member.group)}
 
     def end(self, place: TopicPartition) -> int:
         """Where a partition ends for this consumer.

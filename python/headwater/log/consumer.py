@@ -488,6 +488,10 @@ class Consumer(Generic[K, V]):
         self._check_open()
         if self._member is None:
             raise InvalidArgumentError("expected a consumer with a group, got one without; open it with group=")
+        if self._is_auto_commit:
+            raise InvalidArgumentError(
+                "expected a consumer that leaves commits to the transaction, got one with auto_commit=True"
+            )
         changed = self._write_offsets(self._done_offsets(), transaction.send_offsets)
         return lambda: None if self._is_closed else self._note_committed(changed)
 
@@ -510,8 +514,8 @@ class Consumer(Generic[K, V]):
                 self._commit_done()
             groups.release(self._member, revoking)
             owned, _ = groups.heartbeat(self._member)
+        self._rebalances += owned != self._assignment.owned
         if owned != self._assignment.grants():
-            self._rebalances += 1
             self._assignment.adopt(owned)
 
     # --- the rest -----------------------------------------------------------------------------------------------------

@@ -410,14 +410,10 @@ def _close_at_exit() -> None:
     """Flush what producers still hold, then close the logs that nobody closed, so that the next open need not recover."""
     for producer in list(_PRODUCERS):
         try:
-            if producer.is_unflushed():
-                warnings.warn(
-                    f"{producer!r} held records at exit; they are flushed now, but call flush() or close() yourself",
-                    ResourceWarning,
-                    stacklevel=1,
-                    source=producer,
-                )
-                producer.flush()
+            if unfinished := producer._unfinished():
+                message = f"{producer!r} was left at exit {unfinished}"
+                warnings.warn(message, ResourceWarning, stacklevel=1, source=producer)
+                producer.close()
         except ClosedError:
             continue
         except Exception:

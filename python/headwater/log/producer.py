@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Generator, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from headwater import _core
-from headwater.errors import HeadwaterError, InvalidArgumentError, ProducerFencedError
+from headwater.errors import ClosedError, HeadwaterError, InvalidArgumentError, ProducerFencedError
 from headwater.records import Record, RecordMetadata
 from headwater.serdes import Serde, json, resolve, serde_for_value
 from headwater.time import Duration, parse_duration_ms
@@ -50,6 +51,7 @@ class Producer(_core.Producer):
     _owner: Any  # the broker handle, which must not be collected before its producer
     _transaction: _core.Transaction | None = None
     _offered: list[Callable[[], None]]  # what is to be done once the open transaction is committed
+    _is_closed = False
 
     def send_many(self, topic: str, rows: Any, *, key: Any = None, value: Any = None) -> int:
         """Write many records at once, without a handle each; `flush` waits for them and raises what went wrong.
@@ -94,10 +96,12 @@ class Producer(_core.Producer):
         """Begin a transaction: what is sent from now on counts when it is committed, all of it or nothing.
 
         Returns:
-            For ``with``: commits at its end, aborts on an exception. Without ``with``, call `commit` or `abort`.
+            For ``with``: commits at its end, aborts on an exception, does nothing if you have ended the transaction
+            yourself. Without ``with``, call `commit` or `abort`.
 
         Raises:
             InvalidArgumentError: The producer has no ``transactional_id``, or a transaction is open.
+            ClosedError: The producer is closed.
             ProducerFencedError: Another producer has taken over the ``transactional_id``.
         """
         self._transactional().begin()
@@ -107,11 +111,15 @@ class Producer(_core.Producer):
     def commit(self) -> None:
         """Commit the open transaction: durable, and visible to ``read_committed``, when it returns.
 
+        What other threads send while this runs is refused.
+
         Raises:
+            InvalidArgumentError: No open transaction, or one of which a part could not be written: abort it.
             StorageError: A record could not be written: abort. Or the decision could not: commit again, or abort.
             ProducerFencedError: Another producer has taken over the ``transactional_id``, or this took too long.
         """
         transaction = self._transactional()
+        transaction.seal()
         self.flush()
         transaction.commit()
         for account in self._offered:
@@ -122,10 +130,12 @@ class Producer(_core.Producer):
         """Abort the open transaction: nothing of it will ever count.
 
         Raises:
+            InvalidArgumentError: No open transaction.
             StorageError: It could not be written: abort again.
             ProducerFencedError: Another producer has taken over the ``transactional_id``, or this took too long.
         """
         transaction = self._transactional()
+        transaction.seal()
         try:
             self.flush()  # what waits belongs to this transaction, not to the next
         except HeadwaterError:
@@ -144,16 +154,35 @@ class Producer(_core.Producer):
             group: The group, for offsets.
 
         Raises:
-            InvalidArgumentError: No open transaction, or no group.
+            InvalidArgumentError: No open transaction, no group, no such offset, or a consumer that commits by itself.
+            UnknownTopicError: No such topic.
             ClosedError: The consumer was taken for dead and its partitions went to others.
         """
         transaction = self._transactional()
+        if not transaction.is_open():
+            raise InvalidArgumentError(
+                "expected an open transaction, got none - at send_offsets; begin one with producer.begin()"
+            )
         if isinstance(source, Mapping):
-            if not group:
-                raise InvalidArgumentError("expected the group that offsets belong to, got none - at group=")
-            transaction.send_offsets(group, [(topic, p, offset, "") for (topic, p), offset in source.items()])
+            transaction.send_offsets(_a_group(group), [self._entry(*place, o) for place, o in source.items()])
+        elif group is not None:
+            raise InvalidArgumentError(
+                f"expected no group beside a consumer, which has its own, got {group!r} - at send_offsets"
+            )
+        elif source._shared is not self._shared:
+            raise InvalidArgumentError(f"expected a consumer of the producer's broker, got {source!r} - at send_offsets")
         else:
             self._offered.append(source._send_offsets(transaction))
+
+    def _entry(self, topic: str, partition: int, offset: int) -> tuple[str, int, int, str]:
+        last = self._shared.partitions_of(topic) - 1
+        for name, number, highest in (("partition", partition, last), ("offset", offset, (1 << 63) - 1)):
+            if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= highest:
+                raise InvalidArgumentError(
+                    f"expected the {name} to be 0 to {highest}, got {number!r} - at send_offsets for {topic!r}",
+                    topic=topic,
+                )
+        return (topic, partition, offset, "")
 
     def _transactional(self) -> _core.Transaction:
         if self._transaction is None:
@@ -161,16 +190,32 @@ class Producer(_core.Producer):
                 "expected a producer with a transactional_id, got one without; make it with "
                 'broker.producer(transactional_id="...")'
             )
+        if self._is_closed:
+            raise ClosedError("expected an open producer, got a closed one; make a new one with broker.producer()")
         return self._transaction
+
+    def _is_in_transaction(self) -> bool:
+        is_open = self._transaction is not None and not self._is_closed and self._transaction.is_open()
+        return is_open and self._shared.core.is_usable()
 
     def close(self) -> None:
         """Flush and end; an open transaction is aborted. Closing twice does nothing."""
-        if self._transaction is not None and self._transaction.is_open() and self._shared.core.is_usable():
-            try:
+        try:
+            if self._is_in_transaction():
                 self.abort()
-            except ProducerFencedError:
-                pass  # whoever fenced it has aborted it
-        super().close()
+        except ProducerFencedError:
+            pass  # whoever fenced it has aborted it
+        finally:
+            self._is_closed = True
+            super().close()
+
+    def _unfinished(self) -> str | None:
+        """What `close` has to finish, in words; None if there is nothing."""
+        if self._is_in_transaction():
+            return "in the middle of a transaction, which is aborted now; commit or abort it yourself"
+        if self.is_unflushed():
+            return "unflushed; it is flushed now, but call flush() or close() yourself"
+        return None
 
     def __enter__(self) -> Producer:
         return self
@@ -182,10 +227,8 @@ class Producer(_core.Producer):
 
     def __del__(self) -> None:
         try:
-            if self.is_unflushed():
-                warnings.warn(
-                    f"{self!r} was dropped unflushed; it is flushed now", ResourceWarning, stacklevel=1, source=self
-                )
+            if unfinished := self._unfinished():
+                warnings.warn(f"{self!r} was dropped {unfinished}", ResourceWarning, stacklevel=1, source=self)
             self.close()
         except RuntimeError:  # closed or forked: nothing to save here
             return
@@ -207,10 +250,33 @@ class TransactionScope:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if not self._producer._is_in_transaction():
+            return  # ended inside of the block
         if kind is None:
-            self._producer.commit()
+            self._commit()
         elif not issubclass(kind, ProducerFencedError):
+            self._abort()
+
+    def _commit(self) -> None:
+        try:
+            self._producer.commit()
+        except ProducerFencedError:
+            raise
+        except HeadwaterError:
+            # Nobody is left to try again: nothing stays open, unless it is decided and only its end is missing.
+            with suppress(HeadwaterError):
+                self._abort()
+            raise
+
+    def _abort(self) -> None:
+        with suppress(ProducerFencedError):  # whoever fenced it has aborted it
             self._producer.abort()
+
+
+def _a_group(group: str | None) -> str:
+    if not isinstance(group, str) or not group:
+        raise InvalidArgumentError(f"expected the group that the offsets belong to, got {group!r} - at send_offsets")
+    return group
 
 
 def _encode(values: list[Any], serde: Serde[Any] | None) -> list[bytes | None]:

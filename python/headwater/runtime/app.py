@@ -343,12 +343,8 @@ class App(StreamsBuilder):
         names = {node.topic: f"{self.id}-{node.topic}" for node in topology.nodes if isinstance(node, n.Repartition)}
         policies = self.policies()
         tasks: list[StreamTask] = []
-        widths: dict[int, int] = {}
         groups = topology.sub_topologies()
-        for number, nodes in enumerate(groups):
-            if all(isinstance(node, n.GlobalTableSource) for node in nodes):
-                continue
-            widths[number] = self._prepare_topics(broker, topology, nodes, names)
+        widths = self._prepare_all_topics(broker, topology, groups, names)
         for number, nodes in enumerate(groups):
             if number not in widths:
                 continue
@@ -371,15 +367,40 @@ class App(StreamsBuilder):
                 )
         return tasks
 
+    def _prepare_all_topics(
+        self, broker: Broker, topology: Topology, groups: list[tuple[n.Node, ...]], names: dict[str, str]
+    ) -> dict[int, int]:
+        """Make what is missing; returns how many tasks each sub-topology has.
+
+        How many partitions a repartition topic has depends on who writes it: so writers come before readers, whatever their
+        numbers. Where each of several waits for the others, the first one is looked at again when all topics are there.
+        """
+        waiting = {
+            number: nodes
+            for number, nodes in enumerate(groups)
+            if not all(isinstance(node, n.GlobalTableSource) for node in nodes)
+        }
+        widths: dict[int, int] = {}
+        again: dict[int, tuple[n.Node, ...]] = {}
+        while waiting:
+            known = set(broker.topics())
+            ready = [i for i, nodes in waiting.items() if all(names[node.topic] in known for node in _read_here(nodes))]
+            number = min(ready or waiting)
+            nodes = waiting.pop(number)
+            if not ready:
+                again[number] = nodes
+            widths[number] = self._prepare_topics(broker, topology, nodes, names)
+        return widths | {i: self._prepare_topics(broker, topology, nodes, names) for i, nodes in again.items()}
+
     def _prepare_topics(
         self, broker: Broker, topology: Topology, nodes: tuple[n.Node, ...], names: dict[str, str]
     ) -> int:
         members = {node.id for node in nodes}
-        counts: dict[str, int] = {}
+        known = set(broker.topics())
+        read_here = [names[node.topic] for node in _read_here(nodes)]
+        counts = {name: broker.topic(name).partitions for name in read_here if name in known}
         for node in nodes:
-            if isinstance(node, n.Repartition) and node.inputs[0].id not in members:
-                counts[names[node.topic]] = broker.topic(names[node.topic]).partitions
-            elif isinstance(node, n.StreamSource | n.TableSource):
+            if isinstance(node, n.StreamSource | n.TableSource):
                 for topic in node.topics if isinstance(node, n.StreamSource) else (node.topic,):
                     counts[topic] = broker.topic(topic).partitions
             elif isinstance(node, n.GlobalTableSource):
@@ -392,7 +413,6 @@ class App(StreamsBuilder):
                 "put .repartition(partitions=...) in front of one"
             )
         width = max(counts.values(), default=1)
-        known = set(broker.topics())
 
         def ensure(name: str, partitions: int, **settings: Any) -> None:
             if name not in known:
@@ -414,6 +434,12 @@ class App(StreamsBuilder):
             if store is not None and store.logging and not isinstance(node, n.GlobalTableSource):
                 ensure(f"{self.id}-{store.name}-changelog", width)
         return width
+
+
+def _read_here(nodes: tuple[n.Node, ...]) -> list[n.Repartition]:
+    """The repartition topics that a sub-topology reads and another one writes."""
+    members = {node.id for node in nodes}
+    return [node for node in nodes if isinstance(node, n.Repartition) and node.inputs[0].id not in members]
 
 
 class _Worker:

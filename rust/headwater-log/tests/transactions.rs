@@ -9,7 +9,7 @@ mod workload;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use headwater_log::storage::{MemoryStorage, SimulatedStorage};
+use headwater_log::storage::{MemoryStorage, SimulatedStorage, Storage};
 use headwater_log::{Broker, Clock, Kind, Options, Partition, TransactionalProducer};
 use headwater_record::{Codec, ProducerFields};
 use workload::{read_committed, values};
@@ -146,6 +146,56 @@ fn a_transaction_that_takes_too_long_is_aborted_and_its_producer_fenced() {
     assert!(fenced.to_string().contains("took longer than its time-out of 1000 ms"), "{fenced}");
     assert!(read_committed(&partition).is_empty());
     assert_eq!(broker.transactions()[0].state, "CompleteAbort");
+}
+
+#[test]
+fn an_overdue_transaction_is_ended_although_its_first_markers_failed() {
+    let clock = Arc::new(SetClock::default());
+    let options = Options { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Options::default() };
+    for failing in 1.. {
+        let storage = Arc::new(SimulatedStorage::default());
+        let broker = Broker::open(Arc::clone(&storage) as Arc<dyn Storage>, options.clone()).unwrap();
+        let topic = broker.create_topic("t", 2, workload::settings(&[("headwater.durability", "os")])).unwrap();
+        let producer = broker.transactional_producer("slow", 1_000).unwrap();
+        producer.begin().unwrap();
+        clock.0.store(0, Ordering::Relaxed);
+        topic.partitions.iter().for_each(|partition| send(&producer, partition, "a"));
+        clock.0.store(2_000, Ordering::Relaxed);
+        let before = storage.tried();
+        dying::fail_once(&storage, failing);
+        broker.abort_overdue_transactions();
+        let is_past = storage.tried() - before < failing;
+        broker.abort_overdue_transactions();
+        if broker.sync().is_ok() {
+            for partition in &topic.partitions {
+                assert_eq!(partition.last_stable_offset(), partition.high_watermark(), "operation {failing}");
+            }
+            assert_eq!(producer.commit().unwrap_err().kind(), Kind::Fenced, "operation {failing}");
+        } // else a sync has failed: nothing goes on until it is opened again
+        if is_past {
+            assert!(failing > 3, "{failing}");
+            break;
+        }
+    }
+}
+
+#[test]
+fn offsets_of_an_open_transaction_are_known_as_pending_until_it_ends() {
+    let (broker, _) = broker_of(1);
+    let producer = broker.transactional_producer("loader", TIMEOUT_MS).unwrap();
+    for commits in [true, false] {
+        producer.begin().unwrap();
+        producer.send_offsets("g", &[("t".into(), 0, 1, String::new()), ("u".into(), 3, 1, String::new())]).unwrap();
+        let pending: Vec<(String, u32)> = broker.offsets().pending("g").into_iter().collect();
+        assert_eq!(pending, [("t".to_owned(), 0), ("u".to_owned(), 3)]);
+        assert!(broker.offsets().pending("another").is_empty());
+        if commits {
+            producer.commit().unwrap()
+        } else {
+            producer.abort().unwrap()
+        }
+        assert!(broker.offsets().pending("g").is_empty());
+    }
 }
 
 #[test]

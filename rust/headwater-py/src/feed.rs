@@ -133,8 +133,8 @@ fn delete_records(py: Python<'_>, log: &Log, topic: &str, partition: u32, before
     py.enter(|| target.delete_records(before).map_err(Failure::from))
 }
 
-/// Rows of several partitions as one micro-batch, in Kafka Streams' order: the smallest head timestamp first, ties as a
-/// binary heap has them. Stops where a partition that has more to come (`is_open`) runs out, and, but for the first row,
+/// Rows of several partitions as one micro-batch, in Kafka Streams' order: the smallest head timestamp first. Among equal
+/// ones the first partition is next, which Kafka leaves open: so neither the size of batches nor a restart shows. Stops where a partition that has more to come (`is_open`) runs out, and, but for the first row,
 /// at a record later than `until`.
 ///
 /// Returns, for each partition, the rows taken (their seqs are places in the common order), and for each seq which
@@ -149,8 +149,9 @@ fn interleave(
 ) -> (Vec<Rows>, Vec<usize>) {
     let mut queues: Vec<std::collections::VecDeque<Row>> =
         parts.iter_mut().map(|part| std::mem::take(&mut part.rows).into()).collect();
-    let head =
-        |queues: &[std::collections::VecDeque<Row>], part: usize| queues[part].front().map_or(0, |row| row.timestamp);
+    let head = |queues: &[std::collections::VecDeque<Row>], part: usize| {
+        (queues[part].front().map_or(0, |row| row.timestamp), part)
+    };
     let mut heap: Vec<usize> = Vec::new();
     let push = |heap: &mut Vec<usize>, queues: &[std::collections::VecDeque<Row>], part: usize| {
         heap.push(part);
@@ -171,7 +172,7 @@ fn interleave(
     let mut taken: Vec<Rows> = queues.iter().map(|_| Rows::default()).collect();
     let mut owners = Vec::new();
     while !waits && owners.len() < limit && !heap.is_empty() {
-        if !owners.is_empty() && until.is_some_and(|until| head(&queues, heap[0]) > until) {
+        if !owners.is_empty() && until.is_some_and(|until| head(&queues, heap[0]).0 > until) {
             break;
         }
         let part = heap.swap_remove(0);

@@ -342,6 +342,13 @@ impl Log {
         py.enter(|| crate::wal::fetch_offsets(&self.broker, group).map_err(Failure::from))
     }
 
+    /// The partitions for which a group's offsets lie in an open transaction; ask before `fetch_offsets`.
+    fn pending_offsets(&self, py: Python<'_>, group: &str) -> PyResult<Vec<(String, u32)>> {
+        self.liveness.check()?;
+        let pending = |offsets: &OffsetStore| offsets.pending(group).into_iter().collect();
+        py.enter(|| self.broker.committed_offsets().map(pending).map_err(Failure::from))
+    }
+
     fn groups(&self, py: Python<'_>) -> PyResult<Vec<String>> {
         self.liveness.check()?;
         py.enter(|| self.broker.committed_offsets().map(OffsetStore::groups).map_err(Failure::from))

@@ -62,14 +62,14 @@ impl Producer {
         self.log.check()
     }
 
-    /// Whether a record may be sent now.
+    /// Refuses a record outside of a transaction. From here to its `push` the interpreter must stay attached, so that nobody
+    /// ends the transaction in between.
     #[inline]
-    fn check_sending(&self) -> PyResult<()> {
-        self.check()?;
-        if self.transaction.as_ref().is_some_and(|transaction| !transaction.get().accepts()) {
-            return Err(no_transaction());
+    fn check_transaction(&self) -> PyResult<()> {
+        match &self.transaction {
+            Some(transaction) if !transaction.get().accepts() => Err(transaction.get().refusal()),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     #[inline]
@@ -162,13 +162,6 @@ fn item<'py>(column: Option<&Bound<'py, PyList>>, index: usize) -> PyResult<Opti
     Ok(entry.filter(|entry| !entry.is_none()))
 }
 
-#[cold]
-fn no_transaction() -> PyErr {
-    InvalidArgumentError::new_err(
-        "expected an open transaction, got none - at a transactional producer; begin one with producer.begin()",
-    )
-}
-
 /// Another thread closed the producer in the middle of a `send`.
 fn closed() -> PyErr {
     ClosedError::new_err("expected the producer to be open, got a closed one; make a new one with broker.producer()")
@@ -247,7 +240,7 @@ impl Producer {
         timestamp: Option<&Bound<'_, PyAny>>,
         headers: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.check_sending()?;
+        self.check()?;
         let target = self.target(topic)?;
         let key = target.key.encode(key).map_err(|error| located(py, error, &target.name, "key"))?;
         let value = target.value.encode(value).map_err(|error| located(py, error, &target.name, "value"))?;
@@ -260,6 +253,7 @@ impl Producer {
         let bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + headers.len() + RECORD_OVERHEAD;
         self.make_room(py, bytes)?;
         let lane = Self::lane(py, &target, key, partition)?;
+        self.check_transaction()?;
         let (batch, index) = self.sender.push(lane, timestamp, key, value, &headers).ok_or_else(closed)?;
         untracked::new(py, SendHandle { sender: Arc::clone(&self.sender), batch, index, timestamp })
     }
@@ -276,7 +270,7 @@ impl Producer {
         headers: Option<&Bound<'_, PyList>>,
         partitions: Option<&Bound<'_, PyList>>,
     ) -> PyResult<usize> {
-        self.check_sending()?;
+        self.check()?;
         let target = self.target(topic)?;
         let sent_at = wall_clock_ms();
         let count = values.len();
@@ -298,6 +292,7 @@ impl Producer {
             let bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + headers.len() + RECORD_OVERHEAD;
             self.make_room(py, bytes)?;
             let lane = Self::lane(py, &target, key, partition)?;
+            self.check_transaction()?;
             self.sender.push(lane, timestamp, key, value, &headers).ok_or_else(closed)?;
         }
         Ok(count)

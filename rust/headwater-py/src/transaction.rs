@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use headwater_log::TransactionalProducer;
 use pyo3::prelude::*;
 
-use crate::errors::Failure;
+use crate::errors::{Failure, InvalidArgumentError};
 use crate::gate::Gate;
 use crate::log::{Liveness, Log};
 use crate::wal::{Entry, TransactionEntry};
@@ -18,6 +18,8 @@ pub(crate) struct Transaction {
     log: Arc<Liveness>,
     /// What `is_open` answers, without waiting for a batch that is being written.
     is_open: AtomicBool,
+    /// Whether records may be sent: not any more once somebody has asked for the end.
+    accepts: AtomicBool,
 }
 
 impl Transaction {
@@ -31,8 +33,19 @@ impl Transaction {
     }
 
     /// Whether records may be sent now.
+    #[inline]
     pub(crate) fn accepts(&self) -> bool {
-        self.is_open.load(Ordering::Relaxed)
+        self.accepts.load(Ordering::Relaxed)
+    }
+
+    /// Why they may not, out of the way of those that may.
+    #[cold]
+    pub(crate) fn refusal(&self) -> PyErr {
+        InvalidArgumentError::new_err(if self.is_open() {
+            "expected an open transaction, got one that is being ended - at a transactional producer; send before commit()"
+        } else {
+            "expected an open transaction, got none - at a transactional producer; begin one with producer.begin()"
+        })
     }
 }
 
@@ -44,14 +57,20 @@ impl Transaction {
         let log = log.get();
         log.liveness.check()?;
         let producer = py.enter(|| log.broker.transactional_producer(id, timeout_ms).map_err(Failure::from))?;
-        let (producer, is_open) = (Arc::new(producer), AtomicBool::new(false));
-        Ok(Self { producer, log: Arc::clone(&log.liveness), is_open })
+        let (is_open, accepts) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Self { producer: Arc::new(producer), log: Arc::clone(&log.liveness), is_open, accepts })
     }
 
     fn begin(&self, py: Python<'_>) -> PyResult<()> {
         self.step(py, TransactionalProducer::begin)?;
         self.is_open.store(true, Ordering::Relaxed);
+        self.accepts.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Takes no more records: those sent so far are flushed next, then the transaction ends.
+    fn seal(&self) {
+        self.accepts.store(false, Ordering::Relaxed);
     }
 
     /// Commits a group's offsets with the transaction: (topic, partition, next offset, metadata).
@@ -75,7 +94,7 @@ impl Transaction {
 
     /// Whether a transaction has begun and not ended.
     fn is_open(&self) -> bool {
-        self.accepts()
+        self.is_open.load(Ordering::Relaxed)
     }
 }
 

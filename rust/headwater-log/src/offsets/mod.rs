@@ -188,6 +188,16 @@ impl OffsetStore {
         }
     }
 
+    /// The partitions for which a group's offsets lie in an open transaction: what is committed for them is not the last word.
+    /// Ask before [`fetch`](Self::fetch): what is not among them then has no older answer there.
+    #[must_use]
+    pub fn pending(&self, group: &str) -> BTreeSet<(String, u32)> {
+        let _in_order = self.log.lock(); // whoever ends a transaction takes its offsets into the view under this lock
+        let pending = self.pending.lock();
+        let of_group = pending.values().flatten().filter(|pending| pending.group == group);
+        of_group.flat_map(|pending| &pending.offsets).map(|(topic, number, ..)| (topic.clone(), *number)).collect()
+    }
+
     fn known(&self, group: &str) -> BTreeMap<(String, u32), CommittedOffset> {
         let groups = self.groups.read();
         let places = groups.get(group).into_iter().flatten();

@@ -285,9 +285,9 @@ impl Coordinator {
             let Some(mut entry) = entry.try_lock() else { continue };
             let age = now.saturating_sub(entry.state.started_ms);
             let is_writing = entry.state.status == Status::Ongoing && !entry.participants.is_empty();
-            if is_writing && age > i64::from(entry.state.timeout_ms) {
-                entry.is_overdue = true;
-                // What fails is tried again.
+            entry.is_overdue |= is_writing && age > i64::from(entry.state.timeout_ms);
+            // What fails, before the decision or behind it, is tried again.
+            if entry.is_overdue && matches!(entry.state.status, Status::Ongoing | Status::PrepareAbort) {
                 let _ = self.end(&mut entry, false, offsets);
             }
         }

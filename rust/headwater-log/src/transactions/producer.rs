@@ -105,8 +105,9 @@ impl TransactionalProducer {
     }
 
     fn entry(&self) -> Result<MutexGuard<'_, Entry>> {
-        self.inner.check_writable()?;
         let entry = self.entry.lock();
+        // Behind the lock: who closes the log aborts what is open, and nothing must begin after that.
+        self.inner.check_writable()?;
         if *self.identity.lock() == identity(&entry) {
             return Ok(entry);
         }
