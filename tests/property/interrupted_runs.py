@@ -97,7 +97,7 @@ class InterruptedApp(hw.App):
     def _committer(self, broker: hw.Broker, number: int, partition: int) -> Committer:
         return InterruptedCommitter(super()._committer(broker, number, partition), self._moments)
 
-    def _replay(self, closes: bool) -> None:  # noqa: FBT001
+    def _replay(self, closes: bool) -> None:
         super()._replay(closes)
         for name in self.topology.store_names:
             entries = self.store(name).items()
@@ -105,7 +105,12 @@ class InterruptedApp(hw.App):
 
 
 def finish(
-    build: Build, inputs: list[Input], interruptions: Sequence[Interruption] = (), *, partitions: int = 2, **options: Any
+    build: Build,
+    inputs: list[Input],
+    interruptions: Sequence[Interruption] = (),
+    *,
+    partitions: int = 2,
+    **options: Any,
 ) -> Left:
     """Run an application until it has processed everything, however often it is interrupted.
 

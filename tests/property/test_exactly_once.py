@@ -42,7 +42,7 @@ def reduce(app: Any) -> None:
 
 def aggregate(app: Any) -> None:
     grouped = app.stream("left", key=str, value=int).group_by_key()
-    summed = grouped.aggregate(lambda: [], lambda k, v, a: [*a, v], value=list, store="store")
+    summed = grouped.aggregate(list, lambda k, v, a: [*a, v], value=list, store="store")
     summed.to_stream().map_values(len, value=int).to("out")
 
 
@@ -81,7 +81,9 @@ def join_of_tables(app: Any) -> None:
 def several(app: Any) -> None:
     """Two outputs and two stores of one task, and a sub-topology of its own."""
     count(app)
-    app.stream("right", key=str, value=int).group_by_key().reduce(lambda a, v: max(a, v), store="max").to_stream().to("m")
+    app.stream("right", key=str, value=int).group_by_key().reduce(lambda a, v: max(a, v), store="max").to_stream().to(
+        "m"
+    )
 
 
 TOPOLOGIES: dict[str, Build] = {
@@ -99,9 +101,7 @@ TOPOLOGIES: dict[str, Build] = {
 KEYS = st.sampled_from(["a", "b", "c", "d"])
 RECORDS = st.tuples(st.sampled_from(["left", "right"]), KEYS, st.integers(0, 9), st.integers(0, 60))
 INPUTS = st.lists(RECORDS, min_size=5, max_size=25)
-INTERRUPTIONS = st.lists(
-    st.tuples(st.integers(1, 80), st.sampled_from(KINDS)), min_size=1, max_size=6
-)
+INTERRUPTIONS = st.lists(st.tuples(st.integers(1, 80), st.sampled_from(KINDS)), min_size=1, max_size=6)
 interrupted = given(inputs=INPUTS, interruptions=INTERRUPTIONS, batch_size=st.sampled_from(BATCH_SIZES))
 quick = settings(max_examples=EXAMPLES, deadline=None)
 
@@ -148,7 +148,7 @@ def feeds_back(build: Build) -> bool:
     """Whether some sub-topology writes for itself or for one before it: then an interruption shows in the order of records."""
     app = hw.App("shape")
     build(app)
-    groups = [set(node.id for node in nodes) for nodes in app.topology.sub_topologies()]
+    groups = [{node.id for node in nodes} for nodes in app.topology.sub_topologies()]
     writers = {node: number for number, group in enumerate(groups) for node in group}
     for number, nodes in enumerate(app.topology.sub_topologies()):
         for node in nodes:

@@ -12,7 +12,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 import headwater as hw
 from tests.property.transaction_model import Model, Place, Producer
@@ -106,7 +113,7 @@ class Transactions(RuleBasedStateMachine):
         self.model.commit_offset("mapped", place, offset)
 
     @rule(pick=PICK, commits=st.booleans())
-    def end(self, pick: int, commits: bool) -> None:  # noqa: FBT001
+    def end(self, pick: int, commits: bool) -> None:
         if chosen := self._living(pick, is_open=True):
             if commits:
                 chosen[0].commit()
@@ -134,7 +141,7 @@ class Transactions(RuleBasedStateMachine):
                 getattr(producer, action)()
 
     @rule(pick=PICK, is_open=st.booleans())
-    def close_producer(self, pick: int, is_open: bool) -> None:  # noqa: FBT001
+    def close_producer(self, pick: int, is_open: bool) -> None:
         if chosen := self._living(pick, is_open=is_open):
             chosen[0].close()
             self.model.end(chosen[1], "aborted")
@@ -195,7 +202,7 @@ class Transactions(RuleBasedStateMachine):
     # --- the broker ---------------------------------------------------------------------------------------------------
 
     @rule(is_killed=st.booleans())
-    def restart(self, is_killed: bool) -> None:  # noqa: FBT001
+    def restart(self, is_killed: bool) -> None:
         if is_killed:  # what the files hold at this moment is what a killed process leaves
             self.restarts += 1
             image = Path(self.root.name) / f"{self.restarts}"

@@ -117,7 +117,7 @@ def test_a_sub_topology_that_writes_for_itself_is_run_to_its_end(broker: hw.Brok
     _send(broker, "words", [("a", "x", 1), ("b", "x", 2), ("a", "x", 3)])
     assert app.run(until="caught_up").records > 3
     assert app.run(until="caught_up").records == 0
-    assert dict((key, value) for key, value, _ in _read(broker, "out", key=str, value=str)) == {"a": "2 1", "b": "1 1"}
+    assert {key: value for key, value, _ in _read(broker, "out", key=str, value=str)} == {"a": "2 1", "b": "1 1"}
 
 
 def test_a_failure_in_a_commits_flush_says_up_to_where_the_input_was_read(broker: hw.Broker) -> None:

@@ -76,10 +76,14 @@ class Unexpected(BaseException):
 def test_with_aborts_on_an_exception_and_lets_it_through(
     broker: hw.Broker, producer: hw.Producer, error: type[BaseException]
 ) -> None:
-    with pytest.raises(error, match="mine"), producer.begin():
-        producer.send("t", value="never")
-        producer.send_offsets({("in", 0): 1}, group="g")
-        raise error("mine")
+    def work() -> None:
+        with producer.begin():
+            producer.send("t", value="never")
+            producer.send_offsets({("in", 0): 1}, group="g")
+            raise error("mine")
+
+    with pytest.raises(error, match="mine"):
+        work()
     with producer.begin():
         producer.send("t", value="a")
     assert (read(broker), committed(broker)) == (["a"], {})
@@ -96,9 +100,13 @@ def test_with_leaves_alone_what_was_ended_inside(broker: hw.Broker, producer: hw
 def test_with_tells_of_the_users_error_although_the_producer_was_fenced(
     broker: hw.Broker, producer: hw.Producer
 ) -> None:
-    with pytest.raises(ValueError, match="mine"), producer.begin():
-        broker.producer(transactional_id="loader").close()
-        raise ValueError("mine")
+    def work() -> None:
+        with producer.begin():
+            broker.producer(transactional_id="loader").close()
+            raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        work()
 
 
 def test_offsets_count_with_the_records(broker: hw.Broker, producer: hw.Producer) -> None:
@@ -195,7 +203,9 @@ def test_a_rebalance_in_the_middle_of_a_transaction_repeats_nothing(broker: hw.B
 def test_a_plain_producer_has_no_transactions(broker: hw.Broker) -> None:
     with broker.producer() as plain:
         for use in (plain.begin, plain.commit, plain.abort, lambda: plain.send_offsets({}, group="g")):
-            with pytest.raises(hw.InvalidArgumentError, match="expected a producer with a transactional_id, got one with"):
+            with pytest.raises(
+                hw.InvalidArgumentError, match="expected a producer with a transactional_id, got one with"
+            ):
                 use()
 
 
@@ -219,7 +229,9 @@ def test_steps_out_of_order_are_refused(broker: hw.Broker, producer: hw.Producer
     with reader(broker) as consumer, pytest.raises(hw.InvalidArgumentError, match="got none"):
         producer.send_offsets(consumer)
     producer.begin()
-    with pytest.raises(hw.InvalidArgumentError, match="expected no open transaction, got one - at transactional id 'lo"):
+    with pytest.raises(
+        hw.InvalidArgumentError, match="expected no open transaction, got one - at transactional id 'lo"
+    ):
         producer.begin()
     producer.commit()
     check()
@@ -309,7 +321,7 @@ def test_a_newer_producer_fences_the_older_one(broker: hw.Broker, producer: hw.P
         with pytest.raises(hw.ProducerFencedError, match="another producer was made with the same transactional id"):
             handle.result()
         for use in (producer.commit, producer.abort, producer.begin):
-            with pytest.raises(hw.ProducerFencedError, match="at transactional id 'loader'|transactional id 'loader'"):
+            with pytest.raises(hw.ProducerFencedError, match="transactional id 'loader'"):
                 use()
         with newer.begin():
             newer.send("t", value="of the newer")

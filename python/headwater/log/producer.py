@@ -170,7 +170,9 @@ class Producer(_core.Producer):
                 f"expected no group beside a consumer, which has its own, got {group!r} - at send_offsets"
             )
         elif source._shared is not self._shared:
-            raise InvalidArgumentError(f"expected a consumer of the producer's broker, got {source!r} - at send_offsets")
+            raise InvalidArgumentError(
+                f"expected a consumer of the producer's broker, got {source!r} - at send_offsets"
+            )
         else:
             self._offered.append(source._send_offsets(transaction))
 
