@@ -17,7 +17,7 @@ use pyo3::types::{PyBytes, PyInt, PyList, PyString};
 
 use crate::clock::wall_clock_ms;
 use crate::encoder::Encoder;
-use crate::errors::{ClosedError, Failure, InvalidArgumentError, SerdeError, at};
+use crate::errors::{ClosedError, Failure, SerdeError, at};
 use crate::gate::Gate;
 use crate::handle::SendHandle;
 use crate::log::{Liveness, Log, no_such_partition};
