@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 import headwater as hw
+from headwater.runtime.checkpoint import Checkpoint
 
 
 def _send(broker: hw.Broker, topic: str, records: list[tuple[str | None, str | None, int]]) -> None:
@@ -369,3 +370,21 @@ def test_a_replay_of_many_partitions_is_in_order_behind_a_repartition_topic() ->
     assert metrics.late_records == 0
     assert sum(last.values()) == 20_000
     assert metrics.mean_batch_size > 50
+
+
+def test_an_exactly_once_application_keeps_its_checkpoint_short_however_often_it_starts() -> None:
+    with hw.open("memory:") as broker:
+        broker.create_topic("words")
+        for run in range(6):
+            for _ in range(2):
+                broker.send_many("words", [(word, run) for word in "abc"], key=str, value=int)
+                app = hw.App("counting", broker=broker, processing_guarantee="exactly_once", batch_size=2)
+                app.stream("words", key=str, value=int).group_by_key().count(store="counts").to_stream().to("counts")
+                app.run(until="caught_up", progress=False)
+        checkpoint = Checkpoint.decode(broker._shared.core.fetch_offsets("counting")[0][3])
+        assert len(checkpoint.changelogs["counts"]) == 1
+        with broker.consumer(
+            "counts", isolation_level="read_committed", auto_offset_reset="earliest", key=str, value=int, timeout="0s"
+        ) as consumer:
+            last = {record.key: record.value for record in consumer}
+        assert last == dict.fromkeys("abc", 12)

@@ -116,6 +116,7 @@ class Producer(_core.Producer):
         Raises:
             InvalidArgumentError: No open transaction, or one of which a part could not be written: abort it.
             StorageError: A record could not be written: abort. Or the decision could not: commit again, or abort.
+            ClosedError: A sync failed. Whether this is committed shows when the broker is opened again.
             ProducerFencedError: Another producer has taken over the ``transactional_id``, or this took too long.
         """
         transaction = self._transactional()

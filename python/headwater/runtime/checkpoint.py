@@ -62,16 +62,17 @@ class Checkpoint(msgspec.Struct, omit_defaults=True):
         plain = text.encode() if packed == text else zlib.decompress(base64.b85decode(packed))
         return msgspec.json.decode(plain, type=cls)
 
-    def wrote(self, store: str, start: int, end: int) -> None:
+    def wrote(self, store: str, start: int, end: int, *, goes_on: bool = False) -> None:
         """Count what was appended to a changelog.
 
         Args:
             store: Name of the store.
             start: First offset.
             end: One past the last.
+            goes_on: No record lies between this and what was counted last.
         """
         ranges = self.changelogs.setdefault(store, [])
-        if ranges and ranges[-1].end == start:
+        if ranges and (goes_on or ranges[-1].end == start):
             ranges[-1].end = end
         elif end > start:
             ranges.append(Range(start, end))

@@ -100,7 +100,8 @@ class StreamTask:
         self._runner = Runner(topology, settings, nodes=nodes)
         self._checkpoint = Checkpoint()
         self._committer = committer
-        self._changelog_ends: dict[str, int] = {}
+        # Where a store's next change goes if nothing but markers of transactions lies between it and the last one.
+        self._next_change: dict[str, int] = {}
         self._nodes = {node.name: fingerprint(node) for node in nodes}
         self.is_dirty = False
         self.records_out = 0
@@ -187,6 +188,7 @@ class StreamTask:
                         rows = rows.head(len(offsets) - beyond)
                     (task.restore_join if is_join else task.restore)(index, rows)
                     offset = following
+            self._note_end(store)
             if is_join:
                 clocks = self._checkpoint.joins.get(store)
                 if clocks is not None:
@@ -194,6 +196,15 @@ class StreamTask:
             elif store in self._checkpoint.clocks:
                 task.set_clocks(index, *self._checkpoint.clocks[store])
         task.end_batch()
+
+    def _note_end(self, store: str) -> None:
+        """If no record lies behind what counts of a changelog, what is written next goes on with it."""
+        ranges = self._checkpoint.changelogs.get(store)
+        if ranges and self._committer.transaction is not None:
+            place = (self._changelog(store), self.partition)
+            _, behind, _ = fetch_rows(self._log, *place, ranges[-1].end, FETCH_BYTES)
+            if not behind:
+                self._next_change[store] = self._log.watermarks(*place)[2]
 
     def _load_globals(self) -> None:
         self._global_positions: dict[Place, int] = {}
@@ -443,10 +454,9 @@ class StreamTask:
         # Only this task writes its partition of the changelog, so the rows lie one behind the other.
         start = append_rows_to(self._log, self._changelog(store), self.partition, rows, self._committer.transaction)
         end = start + len(rows)
-        if self._committer.transaction is not None and self._changelog_ends.get(store) == start - 1:
-            start -= 1  # between this and what was written last lies the marker of the last commit, and nothing else
-        self._checkpoint.wrote(store, start, end)
-        self._changelog_ends[store] = end
+        self._checkpoint.wrote(store, start, end, goes_on=self._next_change.get(store) == start)
+        if self._committer.transaction is not None:
+            self._next_change[store] = end + 1  # behind the marker of the commit
 
     def _rewrite(self, store: str, index: int, is_join: bool) -> str | None:  # noqa: FBT001
         """Write a store whole where its changelog has grown far beyond it: a restore stays as long as the store is large.
