@@ -11,7 +11,8 @@ use std::sync::Arc;
 use headwater_record::{BatchBuilder, Codec, RecordView};
 use parking_lot::{Mutex, RwLock};
 
-use self::schema::{Key, STRING_MAX};
+use self::schema::Key;
+use crate::internal::fields::STRING_MAX;
 use crate::internal::replay;
 use crate::{Appended, Clock, Error, Partition, Result};
 

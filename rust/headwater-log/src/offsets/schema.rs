@@ -8,6 +8,8 @@
 //! and 4 (compact strings and tagged fields) are read too; a null value is a deleted offset. Keys of other versions belong to
 //! other kinds of entry (groups, their members): they are not ours to read, and [`decode_key`] says so with [`Key::Other`].
 
+use crate::internal::fields::{Reader, put_string};
+
 /// Where a committed offset belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Key {
@@ -34,9 +36,6 @@ pub(crate) struct Value {
     /// When it was committed, ms.
     pub(crate) timestamp: i64,
 }
-
-/// Longest string that the schema can hold.
-pub(crate) const STRING_MAX: usize = i16::MAX as usize;
 
 /// Encodes a key; `None` when a name is longer than the schema can hold.
 pub(crate) fn encode_key(group: &str, topic: &str, partition: u32) -> Option<Vec<u8>> {
@@ -65,7 +64,7 @@ pub(crate) fn decode_key(bytes: &[u8]) -> Option<Key> {
     }
     let (group, topic) = (rest.string()?, rest.string()?);
     let partition = u32::try_from(rest.i32()?).ok()?;
-    rest.0.is_empty().then_some(Key::Offset { group, topic, partition })
+    rest.is_empty().then_some(Key::Offset { group, topic, partition })
 }
 
 /// Decodes a value; `None` if the bytes are not one.
@@ -82,64 +81,13 @@ pub(crate) fn decode_value(bytes: &[u8]) -> Option<Value> {
     let metadata = if version == 4 { rest.compact_string()? } else { rest.string()? };
     let timestamp = rest.i64()?;
     // What follows is an expiry (version 1) or tagged fields (version 4): of no use to us.
-    (version == 1 || version == 4 || rest.0.is_empty()).then_some(Value { offset, metadata, timestamp })
-}
-
-fn put_string(out: &mut Vec<u8>, text: &str) -> Option<()> {
-    out.extend_from_slice(&i16::try_from(text.len()).ok()?.to_be_bytes());
-    out.extend_from_slice(text.as_bytes());
-    Some(())
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (first, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn i16(&mut self) -> Option<i16> {
-        self.take().map(i16::from_be_bytes)
-    }
-
-    fn i32(&mut self) -> Option<i32> {
-        self.take().map(i32::from_be_bytes)
-    }
-
-    fn i64(&mut self) -> Option<i64> {
-        self.take().map(i64::from_be_bytes)
-    }
-
-    fn text(&mut self, length: usize) -> Option<String> {
-        let (text, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        String::from_utf8(text.to_vec()).ok()
-    }
-
-    fn string(&mut self) -> Option<String> {
-        let length = self.i16()?;
-        self.text(usize::try_from(length).ok()?)
-    }
-
-    /// Length plus one as an unsigned varint.
-    fn compact_string(&mut self) -> Option<String> {
-        let mut length = 0_usize;
-        for shift in [0, 7, 14] {
-            let [byte] = self.take()?;
-            length |= usize::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return self.text(length.checked_sub(1)?);
-            }
-        }
-        None
-    }
+    (version == 1 || version == 4 || rest.is_empty()).then_some(Value { offset, metadata, timestamp })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::internal::fields::STRING_MAX;
 
     #[test]
     fn keys_and_values_are_kafkas_bytes() {

@@ -10,6 +10,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::internal::fields::{Reader, put_string};
+
 /// Where a transactional id stands, with Kafka's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
@@ -41,7 +43,7 @@ pub(crate) fn encode_key(id: &str) -> Option<Vec<u8>> {
 
 pub(crate) fn decode_key(bytes: &[u8]) -> Option<String> {
     let mut rest = Reader(bytes);
-    (rest.take()? == [0, 0]).then(|| rest.string(false)).flatten().filter(|_| rest.0.is_empty())
+    (rest.i16()? == 0).then(|| rest.string()).flatten().filter(|_| rest.is_empty())
 }
 
 pub(crate) fn encode_value(state: &State) -> Option<Vec<u8>> {
@@ -63,30 +65,26 @@ pub(crate) fn encode_value(state: &State) -> Option<Vec<u8>> {
 
 pub(crate) fn decode_value(bytes: &[u8]) -> Option<State> {
     let mut rest = Reader(bytes);
-    let is_flexible = match i16::from_be_bytes(rest.take()?) {
+    let is_compact = match rest.i16()? {
         0 => false,
         1 => true,
         _ => return None,
     };
-    let producer_id = i64::from_be_bytes(rest.take()?);
-    let epoch = i16::from_be_bytes(rest.take()?);
-    let timeout_ms = i32::from_be_bytes(rest.take()?);
-    let [status] = rest.take()?;
+    let (producer_id, epoch, timeout_ms, status) = (rest.i64()?, rest.i16()?, rest.i32()?, rest.i8()?);
     let mut partitions = BTreeMap::new();
     // Nothing is allocated from a count: what is not there ends the loop.
-    for _ in 0..rest.count(is_flexible)? {
-        let topic = rest.string(is_flexible)?;
+    for _ in 0..count(&mut rest, is_compact)? {
+        let topic = if is_compact { rest.compact_string()? } else { rest.string()? };
         let mut numbers = Vec::new();
-        for _ in 0..rest.count(is_flexible)? {
-            numbers.push(u32::from_be_bytes(rest.take()?));
+        for _ in 0..count(&mut rest, is_compact)? {
+            numbers.push(u32::try_from(rest.i32()?).ok()?);
         }
-        if is_flexible {
+        if is_compact {
             rest.skip_tags()?;
         }
         partitions.insert(topic, numbers);
     }
-    let updated_ms = i64::from_be_bytes(rest.take()?);
-    let started_ms = i64::from_be_bytes(rest.take()?);
+    let (updated_ms, started_ms) = (rest.i64()?, rest.i64()?);
     let status = [
         Status::Empty,
         Status::Ongoing,
@@ -97,64 +95,14 @@ pub(crate) fn decode_value(bytes: &[u8]) -> Option<State> {
         Status::Empty,        // dead: about to be forgotten
         Status::PrepareAbort, // being fenced by a newer producer
     ]
-    .get(usize::from(status))?;
+    .get(usize::try_from(status).ok()?)?;
     let state = State { producer_id, epoch, timeout_ms, status: *status, partitions, updated_ms, started_ms };
-    (is_flexible || rest.0.is_empty()).then_some(state)
+    (is_compact || rest.is_empty()).then_some(state)
 }
 
-fn put_string(out: &mut Vec<u8>, text: &str) -> Option<()> {
-    out.extend_from_slice(&i16::try_from(text.len()).ok()?.to_be_bytes());
-    out.extend_from_slice(text.as_bytes());
-    Some(())
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (first, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn varint(&mut self) -> Option<u32> {
-        let mut number = 0_u32;
-        for shift in [0, 7, 14, 21, 28] {
-            let [byte] = self.take()?;
-            number |= u32::from(byte & 0x7f).checked_shl(shift)?;
-            if byte & 0x80 == 0 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    /// Entries of an array; a null one has none.
-    fn count(&mut self, is_flexible: bool) -> Option<u32> {
-        if is_flexible {
-            return Some(self.varint()?.saturating_sub(1));
-        }
-        Some(u32::try_from(i32::from_be_bytes(self.take()?)).unwrap_or(0))
-    }
-
-    fn string(&mut self, is_flexible: bool) -> Option<String> {
-        let length = if is_flexible {
-            self.varint()?.checked_sub(1)? as usize
-        } else {
-            usize::try_from(i16::from_be_bytes(self.take()?)).ok()?
-        };
-        let (text, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        String::from_utf8(text.to_vec()).ok()
-    }
-
-    fn skip_tags(&mut self) -> Option<()> {
-        for _ in 0..self.varint()? {
-            let (_, length) = (self.varint()?, self.varint()? as usize);
-            self.0 = self.0.get(length..)?;
-        }
-        Some(())
-    }
+/// Entries of an array; a null one has none.
+fn count(rest: &mut Reader<'_>, is_compact: bool) -> Option<u32> {
+    if is_compact { Some(rest.varint()?.saturating_sub(1)) } else { Some(u32::try_from(rest.i32()?).unwrap_or(0)) }
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
-//! Reading an internal topic (`__consumer_offsets`, `__transaction_state`) from its start to its end, as a state is rebuilt
-//! from it.
+//! Internal topics (`__consumer_offsets`, `__transaction_state`): reading one from its start to its end, as a state is rebuilt
+//! from it, and the `fields` of its records.
 
 use std::sync::Arc;
 
 use headwater_record::RecordView;
 
 use crate::{Error, Isolation, Partition, Result};
+
+pub(crate) mod fields;
 
 /// Shows every decided record to `see`, in order. Damaged bytes are passed over; returns the last such damage.
 ///
