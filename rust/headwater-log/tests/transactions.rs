@@ -245,3 +245,37 @@ fn a_numbered_batch_is_written_once_also_across_a_restart() {
         } // else it is killed
     }
 }
+
+#[test]
+fn behind_the_last_epoch_a_transactional_id_gets_a_new_producer_id() {
+    let storage = Arc::new(MemoryStorage::default());
+    let broker = workload::open(&storage).unwrap();
+    let partition = Arc::clone(&broker.create_topic("t", 1, workload::settings(&[])).unwrap().partitions[0]);
+    // Every producer raises the epoch by one.
+    for _ in 0..i16::MAX - 4 {
+        broker.transactional_producer("worn", TIMEOUT_MS).unwrap();
+    }
+    let producer = broker.transactional_producer("worn", TIMEOUT_MS).unwrap();
+    let described = || {
+        let described = broker.transactions().remove(0);
+        (described.producer_id, described.epoch)
+    };
+    assert_eq!(described(), (0, i16::MAX - 4));
+    let (mut expected, mut ids) = (Vec::new(), std::collections::BTreeSet::new());
+    for number in 0..8 {
+        producer.begin().unwrap();
+        send(&producer, &partition, &number.to_string());
+        ids.insert(described().0);
+        if number % 3 == 2 {
+            producer.abort().unwrap();
+        } else {
+            producer.commit().unwrap();
+            expected.push(number.to_string());
+        }
+    }
+    assert_eq!(ids.into_iter().collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(read_committed(&partition), expected);
+    drop(broker);
+    let broker = workload::open(&storage).unwrap();
+    assert_eq!(read_committed(&broker.partition("t", 0).unwrap()), expected);
+}
