@@ -126,11 +126,15 @@ impl Broker {
         let growth = Arc::new(Growth::default());
         let mut topics = BTreeMap::new();
         for (name, count, config) in known.into_iter().chain(adopted) {
-            let topic = open_topic(&storage, &options, &growth, &name, count, config, &mut warnings)?;
+            let topic = open_topic(&storage, &options, &growth, &name, count, config, &mut warnings);
             topics.insert(name, Arc::new(topic));
         }
         let transactions = Coordinator::new(Arc::clone(&options.clock));
         if let Some(topic) = topics.get(TRANSACTIONS_TOPIC) {
+            let all = topics.values().flat_map(|topic| &topic.partitions);
+            let failed: Vec<_> = all.filter(|partition| partition.check_usable().is_err()).cloned().collect();
+            // Which transactions are open there is not known: none is decided without them.
+            transactions.load(&failed)?;
             transactions.load(&topic.partitions)?;
         }
         if is_writable {
@@ -396,9 +400,9 @@ impl Inner {
             return refused(format!("expected a new topic, got '{name}', which exists; delete it or use another name"));
         }
         self.create_folders(name, 0..partitions)?;
-        let mut warnings = Vec::new();
-        let topic =
-            Arc::new(open_topic(&self.storage, &self.options, &self.growth, name, partitions, config, &mut warnings)?);
+        let setting = setting(&self.storage, &self.options, &self.growth, &config);
+        let opened = open_partitions(name, 0..partitions, &setting, &mut Vec::new())?;
+        let topic = Arc::new(Topic { name: name.to_owned(), config, partitions: opened });
         self.topics.write().insert(name.to_owned(), Arc::clone(&topic));
         self.write_topics().inspect_err(|_| {
             self.topics.write().remove(name);
@@ -470,6 +474,7 @@ impl Inner {
     }
 }
 
+/// A topic that is there: what cannot be opened of it is failed, and no other partition with it.
 fn open_topic(
     storage: &Arc<dyn Storage>,
     options: &Options,
@@ -478,10 +483,18 @@ fn open_topic(
     partitions: u32,
     config: TopicConfig,
     warnings: &mut Vec<String>,
-) -> Result<Topic> {
+) -> Topic {
     let setting = setting(storage, options, growth, &config);
-    let opened = open_partitions(name, 0..partitions, &setting, warnings)?;
-    Ok(Topic { name: name.to_owned(), config, partitions: opened })
+    let open = |number| {
+        let opened = open_partition(name, number, &setting);
+        opened.unwrap_or_else(|cause| Partition::failed(name, number, &setting, &cause))
+    };
+    let opened = (0..partitions).map(|number| {
+        let (partition, found) = open(number);
+        warnings.extend(found);
+        Arc::new(partition)
+    });
+    Topic { name: name.to_owned(), partitions: opened.collect(), config }
 }
 
 fn setting(storage: &Arc<dyn Storage>, options: &Options, growth: &Arc<Growth>, config: &TopicConfig) -> Setting {
@@ -495,6 +508,11 @@ fn setting(storage: &Arc<dyn Storage>, options: &Options, growth: &Arc<Growth>, 
     }
 }
 
+fn open_partition(name: &str, number: u32, setting: &Setting) -> Result<(Partition, Vec<String>)> {
+    if setting.is_writable { Partition::open(name, number, setting) } else { open_beside(name, number, setting) }
+}
+
+/// Partitions that are there, or none.
 fn open_partitions(
     name: &str,
     numbers: Range<u32>,
@@ -503,11 +521,7 @@ fn open_partitions(
 ) -> Result<Vec<Arc<Partition>>> {
     let mut opened = Vec::new();
     for number in numbers {
-        let (partition, found) = if setting.is_writable {
-            Partition::open(name, number, setting)?
-        } else {
-            open_beside(name, number, setting)?
-        };
+        let (partition, found) = open_partition(name, number, setting)?;
         warnings.extend(found);
         opened.push(Arc::new(partition));
     }

@@ -124,6 +124,19 @@ pub enum Error {
         /// The first failure.
         cause: String,
     },
+    /// A partition that could not be opened; all others go on.
+    #[error(
+        "expected topic '{topic}' partition {partition} to be readable when the directory was opened, got: {cause}; put that \
+             right and open the directory again, nothing of the partition is touched until then"
+    )]
+    Failed {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// What kept it from being opened.
+        cause: String,
+    },
     /// Another process writes the directory.
     #[error(
         "expected a directory that no other process writes, got one held by {holder} - at {path}; stop that process, \
@@ -174,7 +187,7 @@ impl Error {
             Self::UnknownTopic { .. } | Self::UnknownPartition { .. } => Kind::NotFound,
             Self::OffsetOutOfRange { .. } => Kind::OutOfRange,
             Self::Corrupt { .. } | Self::Unreadable { .. } => Kind::Corrupt,
-            Self::Io { .. } => Kind::Io,
+            Self::Io { .. } | Self::Failed { .. } => Kind::Io,
             Self::Closed { .. } | Self::Poisoned { .. } => Kind::Closed,
             Self::Locked { .. } => Kind::Locked,
             Self::Fenced { .. } => Kind::Fenced,

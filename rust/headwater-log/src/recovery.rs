@@ -31,7 +31,7 @@ use crate::{Error, Result};
 const WALK_BYTES: usize = 4 << 20;
 
 /// A partition as it was found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Recovered {
     pub(crate) segments: Vec<Arc<Segment>>,
     pub(crate) next_offset: u64,

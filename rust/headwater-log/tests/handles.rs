@@ -9,6 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use headwater_log::storage::{DiskStorage, MemoryStorage, Storage};
 use headwater_log::{Broker, Isolation, Kind, Partition};
@@ -148,6 +149,47 @@ fn many_writers_through_few_handles_lose_nothing() {
     }
 }
 
+#[test]
+fn a_reader_whose_file_is_taken_away_meanwhile_looks_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Arc::new(DiskStorage::with_handles(folder.path(), 1));
+    let broker = workload::open(&storage).unwrap();
+    let partition = create(&broker, 1).swap_remove(0);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let over = Over(&is_over);
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Acquire) {
+                    let start = partition.log_start_offset();
+                    match partition.read(start, 1 << 20, Isolation::Uncommitted) {
+                        Err(error) => assert_eq!(error.kind(), Kind::OutOfRange, "read from {start}: {error}"),
+                        Ok(fetched) => assert!(fetched.next_offset >= start),
+                    }
+                    partition.offset_for_timestamp(0).unwrap();
+                }
+            });
+        }
+        for round in 0..60_u64 {
+            for _ in 0..6 {
+                partition.append(workload::batch(partition.next_offset(), 10, Codec::None)).unwrap();
+            }
+            partition.sync().unwrap();
+            partition.delete_records(round * 60 + 50).unwrap();
+        }
+        drop(over);
+    });
+}
+
+/// Lets the other threads end, also when this one panics.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// Ten files through two handles: those of the first are closed.
 fn ten_files(storage: &DiskStorage) -> Vec<Arc<dyn headwater_log::storage::File>> {
     let file = |number: u8| {
@@ -213,7 +255,8 @@ fn c09_what_is_no_regular_file_is_refused_and_waited_for_by_nobody() {
         let path = folder.path().join("t-0/00000000000000000000.log");
         fs::remove_file(&path).unwrap();
         put(&path);
-        let refused = workload::open(&Arc::new(DiskStorage::new(folder.path()))).unwrap_err();
+        let broker = workload::open(&Arc::new(DiskStorage::new(folder.path()))).unwrap();
+        let refused = broker.partition("t", 0).unwrap().read(0, 1, Isolation::Uncommitted).unwrap_err();
         assert_eq!(refused.kind(), Kind::Io, "{refused}");
         let message = refused.to_string();
         assert!(message.contains("00000000000000000000.log"), "{message}");

@@ -24,7 +24,10 @@ fn add_partitions(py: Python<'_>, log: &Log, topic: &str, total: u32) -> PyResul
 /// A partition as it is now.
 #[pyfunction]
 fn describe_partition(py: Python<'_>, log: &Log, topic: &str, partition: u32) -> PyResult<Description> {
-    log.with_partition(py, topic, partition, |found| Ok(description(found.describe())))
+    log.with_partition(py, topic, partition, |found| {
+        found.check_usable()?;
+        Ok(description(found.describe()))
+    })
 }
 
 fn description(found: PartitionDescription) -> Description {

@@ -56,6 +56,7 @@ fn place(error: &Error) -> Option<(&str, Option<u32>, Option<u64>)> {
         Error::UnknownTopic { topic } => Some((topic, None, None)),
         Error::UnknownPartition { topic, partition, .. }
         | Error::Poisoned { topic, partition, .. }
+        | Error::Failed { topic, partition, .. }
         | Error::OutOfOrder { topic, partition, .. } => Some((topic, Some(*partition), None)),
         Error::OffsetOutOfRange { topic, partition, offset, .. } | Error::Corrupt { topic, partition, offset, .. } => {
             Some((topic, Some(*partition), Some(*offset)))

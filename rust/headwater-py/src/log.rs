@@ -147,8 +147,11 @@ impl Log {
     }
 }
 
-/// What a reader may see of a partition.
+/// What a reader may see of a partition; of one that could not be opened the error, at any offset.
 fn end(log: &Partition, is_read_committed: bool) -> u64 {
+    if log.check_usable().is_err() {
+        return u64::MAX;
+    }
     if is_read_committed { log.last_stable_offset() } else { log.high_watermark() }
 }
 
@@ -240,7 +243,7 @@ impl Log {
 
     /// First offset, last stable offset, high watermark.
     fn watermarks(&self, py: Python<'_>, topic: &str, partition: u32) -> PyResult<(u64, u64, u64)> {
-        self.with_partition(py, topic, partition, |log| Ok(crate::wal::watermarks(log)))
+        self.with_partition(py, topic, partition, |log| crate::wal::watermarks(log))
     }
 
     /// The first record at or after a timestamp, as (offset, timestamp).

@@ -88,8 +88,9 @@ pub(crate) fn set_topic_config(broker: &Broker, name: &str, settings: Settings) 
 }
 
 /// First offset, last stable offset, high watermark.
-pub(crate) fn watermarks(log: &Partition) -> (u64, u64, u64) {
-    (log.log_start_offset(), log.last_stable_offset(), log.high_watermark())
+pub(crate) fn watermarks(log: &Partition) -> Result<(u64, u64, u64), Error> {
+    log.check_usable()?;
+    Ok((log.log_start_offset(), log.last_stable_offset(), log.high_watermark()))
 }
 
 /// Whole batches from an offset on, and the offset to go on at.

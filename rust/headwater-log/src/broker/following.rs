@@ -161,7 +161,7 @@ impl Inner {
     fn refresh_topic(&self, (name, count, config): &Described) -> Result<()> {
         let known = self.topics.read().get(name).cloned();
         let topic = match known {
-            None => open_topic(&self.storage, &self.options, &self.growth, name, *count, config.clone(), &mut vec![])?,
+            None => open_topic(&self.storage, &self.options, &self.growth, name, *count, config.clone(), &mut vec![]),
             Some(known) => {
                 let mut partitions = known.partitions.clone();
                 partitions.truncate(*count as usize);

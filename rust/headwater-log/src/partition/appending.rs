@@ -40,6 +40,10 @@ impl Partition {
 
     /// Ends a producer's transaction here: from now on its records count, or do not.
     pub(crate) fn append_marker(&self, producer_id: i64, epoch: i16, marker: Marker) -> Result<Appended> {
+        if self.failure.is_some() {
+            // Nothing that was opened since can be here: as if the topic was deleted, its transactions end without it.
+            return Err(Error::Closed { what: format!("topic '{}' partition {}", self.topic, self.number) });
+        }
         let batch = marker.to_batch(producer_id, epoch, self.clock.now_ms());
         let header = Header::parse(&batch)?;
         self.write(batch, vec![header], Some(marker))

@@ -28,6 +28,9 @@ pub(crate) enum Followed {
 impl Partition {
     /// Takes in what has become durable and forgets what was deleted.
     pub(crate) fn follow(&self) -> Result<Followed> {
+        if self.failure.is_some() {
+            return Ok(Followed::Replaced); // perhaps it can be read by now
+        }
         let mut followed = self.followed.lock();
         let Some(found) = Mark::look(&*self.storage, &self.folder) else {
             // Something else's folder, or none any more.

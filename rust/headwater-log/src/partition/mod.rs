@@ -9,7 +9,7 @@
 //! 3. After a failed sync nothing more is acknowledged (the partition is poisoned): what the disk holds is unknown.
 //!
 //! *Layout*: `appending`, `sealing`, `syncing` (group commit, close), `reading`, `retention`, `compaction`, `describing`,
-//! `following` (only reading, beside the process that writes).
+//! `following` (only reading, beside the process that writes), `failing` (files that cannot be read).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -31,6 +31,7 @@ use crate::{Clock, Error, Result};
 mod appending;
 mod compaction;
 mod describing;
+mod failing;
 mod following;
 mod reading;
 mod retention;
@@ -122,6 +123,8 @@ pub struct Partition {
     has_gaps: AtomicBool,
     cleaner: Cleaner,
     is_closed: AtomicBool,
+    /// Why it could not be opened.
+    failure: Option<String>,
     poison: OnceLock<String>,
 }
 
@@ -150,42 +153,48 @@ impl Partition {
 
     /// Opens a partition; returns it and what recovery has to say.
     pub(crate) fn open(topic: &str, number: u32, setting: &Setting) -> Result<(Self, Vec<String>)> {
-        let Setting { storage, clock, config, durability, is_writable, growth } = setting.clone();
+        let Setting { storage, config, is_writable, .. } = setting;
+        let is_writable = *is_writable;
         let folder = format!("{topic}-{number}");
         let place = format!("topic '{topic}' partition {number}");
         let is_missing = matches!(storage.list(&folder), Err(error) if error.kind() == std::io::ErrorKind::NotFound);
         if is_missing && is_writable {
-            Self::create(&*storage, &folder)?;
+            Self::create(&**storage, &folder)?;
         }
-        let recovered =
-            recover(&*storage, &folder, &place, config.index_interval_bytes(), is_writable, config.is_compacted())?;
-        let Recovered {
-            mut segments,
-            next_offset,
-            checkpoint,
-            producers,
-            mut warnings,
-            is_last_intact,
-            durable,
-            missing,
-            has_gaps,
-            is_clean,
-        } = recovered;
+        let mut recovered =
+            recover(&**storage, &folder, &place, config.index_interval_bytes(), is_writable, config.is_compacted())?;
         if is_missing {
             let path = storage.describe(&folder);
-            warnings
+            recovered
+                .warnings
                 .push(format!("{place}: expected a folder, got none - at {path}; an empty one was made in its place"));
         }
-        if is_writable && (segments.is_empty() || !is_last_intact) {
-            segments.push(Segment::create(&*storage, &folder, next_offset)?);
+        if is_writable && (recovered.segments.is_empty() || !recovered.is_last_intact) {
+            recovered.segments.push(Segment::create(&**storage, &folder, recovered.next_offset)?);
         }
+        let mark = if is_writable { Some(Mark::open(Arc::clone(storage), &folder)?) } else { None };
+        let (is_clean, warnings) = (recovered.is_clean, std::mem::take(&mut recovered.warnings));
+        let partition = Self::of(topic, number, setting.clone(), recovered, mark);
+        if is_writable && !is_clean {
+            // What an interrupted deletion left is not what the log begins with, and goes when that is written down.
+            let gone = partition.take_below(partition.log_start_offset());
+            partition.sync_found()?;
+            partition.remove(&gone)?;
+        }
+        Ok((partition, warnings))
+    }
+
+    /// What was found, as a partition.
+    fn of(topic: &str, number: u32, setting: Setting, found: Recovered, mark: Option<Mark>) -> Self {
+        let Setting { storage, clock, config, durability, is_writable, growth } = setting;
+        let Recovered { segments, next_offset, checkpoint, producers, durable, missing, has_gaps, is_clean, .. } =
+            found;
         // What the walk found is written, but perhaps not synced: a first sync must cover it before it is promised.
         let unsynced = if is_clean || !is_writable { Vec::new() } else { segments.clone() };
-        let mark = if is_writable { Some(Mark::open(Arc::clone(&storage), &folder)?) } else { None };
-        let partition = Self {
+        Self {
             topic: topic.to_owned(),
             number,
-            folder,
+            folder: format!("{topic}-{number}"),
             storage,
             clock,
             config: RwLock::new(Arc::new(config)),
@@ -212,15 +221,9 @@ impl Partition {
             has_gaps: AtomicBool::new(has_gaps),
             cleaner: Cleaner::new(checkpoint.cleaned_until, checkpoint.generation),
             is_closed: AtomicBool::new(false),
+            failure: None,
             poison: OnceLock::new(),
-        };
-        if is_writable && !is_clean {
-            // What an interrupted deletion left is not what the log begins with, and goes when that is written down.
-            let gone = partition.take_below(partition.log_start_offset());
-            partition.sync_found()?;
-            partition.remove(&gone)?;
         }
-        Ok((partition, warnings))
     }
 
     /// The topic's name.
@@ -328,6 +331,7 @@ impl Partition {
         if self.is_closed.load(Ordering::Acquire) {
             return Err(Error::Closed { what: format!("topic '{}' partition {}", self.topic, self.number) });
         }
+        self.check_usable()?;
         if let Some(cause) = self.poison.get() {
             let cause = cause.clone();
             return Err(Error::Poisoned { topic: self.topic.clone(), partition: self.number, cause });

@@ -3,6 +3,7 @@
 //! Every batch is checked when it is read: its checksum, and that it stands where it belongs. What fails is noted as damage
 //! of its segment; offsets in it are refused with an error that says where reading can go on, all others are served.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use headwater_record::Header;
@@ -17,21 +18,48 @@ impl Partition {
     /// # Errors
     /// `OutOfRange` for an offset before the first or beyond the end; `Corrupt` if the offset lies in damaged bytes.
     pub fn read(&self, offset: u64, max_bytes: usize, isolation: Isolation) -> Result<Fetched> {
-        if self.is_closed.load(Ordering::Acquire) {
-            self.check_open()?;
+        self.check_usable()?;
+        loop {
+            if self.is_closed.load(Ordering::Acquire) {
+                self.check_open()?;
+            }
+            // In this order: the segments reach up to the limit, and begin where the log begins or before.
+            let high_watermark = self.high_watermark();
+            let limit = match isolation {
+                Isolation::Uncommitted => high_watermark,
+                Isolation::Committed => self.last_stable_offset(),
+            };
+            let segments = self.segments.read().clone();
+            let nothing = Fetched { batches: Vec::new(), next_offset: offset, high_watermark };
+            match self.read_in(&segments, limit, max_bytes, isolation, nothing) {
+                // A file that retention or compaction has taken away meanwhile: what there is now answers.
+                Err(Error::Io { .. }) if self.has_lost(&segments) || self.is_closed.load(Ordering::Acquire) => {}
+                read => return read,
+            }
         }
+    }
+
+    /// Whether some of these segments are no longer in the log.
+    fn has_lost(&self, segments: &[Arc<Segment>]) -> bool {
+        let now = self.segments.read();
+        segments.iter().any(|segment| !now.iter().any(|kept| Arc::ptr_eq(kept, segment)))
+    }
+
+    /// Reads from where nothing is fetched yet on.
+    fn read_in(
+        &self,
+        segments: &[Arc<Segment>],
+        limit: u64,
+        max_bytes: usize,
+        isolation: Isolation,
+        mut fetched: Fetched,
+    ) -> Result<Fetched> {
+        let offset = fetched.next_offset;
         let (start, end) = (self.log_start_offset(), self.next_offset());
         if offset < start || offset > end {
             let (topic, partition) = (self.topic.clone(), self.number);
             return Err(Error::OffsetOutOfRange { topic, partition, offset, start, end });
         }
-        let high_watermark = self.high_watermark();
-        let limit = match isolation {
-            Isolation::Uncommitted => high_watermark,
-            Isolation::Committed => self.last_stable_offset(),
-        };
-        let mut fetched = Fetched { batches: Vec::new(), next_offset: offset, high_watermark };
-        let segments = self.segments.read().clone();
         let first = segments.partition_point(|segment| segment.base_offset <= offset).saturating_sub(1);
         if let Some((_, next_offset)) = self.missing.iter().find(|(first, next)| (*first..*next).contains(&offset)) {
             return Err(self.ends_early(&segments[first], offset, *next_offset));
@@ -147,12 +175,20 @@ impl Partition {
 
     /// The first record whose timestamp is at or after a timestamp: its offset and its timestamp.
     pub fn offset_for_timestamp(&self, timestamp: i64) -> Result<Option<(u64, i64)>> {
+        self.check_usable()?;
         let high_watermark = self.high_watermark();
         let segments = self.segments.read().clone();
         for segment in segments.iter().filter(|s| s.max_timestamp.load(Ordering::Relaxed) >= timestamp) {
             let mut offset = segment.offset_before(timestamp).max(self.log_start_offset());
             while offset < high_watermark && offset < segment.next_offset.load(Ordering::Acquire) {
-                let fetched = self.read(offset, 1 << 20, Isolation::Uncommitted)?;
+                let fetched = match self.read(offset, 1 << 20, Isolation::Uncommitted) {
+                    // The records there were forgotten meanwhile.
+                    Err(Error::OffsetOutOfRange { start, .. }) if offset < start => {
+                        offset = start;
+                        continue;
+                    }
+                    fetched => fetched?,
+                };
                 for batch in fetched.batches.iter().filter(|batch| batch.header.max_timestamp >= timestamp) {
                     for record in &batch.records()? {
                         let record = record?;

@@ -134,7 +134,7 @@ impl Partition {
         if self.is_closed.load(Ordering::Acquire) {
             return Ok(());
         }
-        if !self.is_writable {
+        if !self.is_writable || self.failure.is_some() {
             self.is_closed.store(true, Ordering::Release);
             return Ok(());
         }
