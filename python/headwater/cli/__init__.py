@@ -30,5 +30,5 @@ def main() -> None:
 
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:  # closed by the shell: its number must not become that of a file of the log
-            setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode, closefd=False))
+            setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode, closefd=False))  # noqa: SIM115
     sys.exit(run(sys.argv[1:]))
