@@ -13,6 +13,7 @@ when a command runs.
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -27,4 +28,7 @@ def main() -> None:
         )
     from headwater.cli.app import run
 
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed by the shell: its number must not become that of a file of the log
+            setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode, closefd=False))  # noqa: SIM115
     sys.exit(run(sys.argv[1:]))

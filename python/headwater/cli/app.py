@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
 
-from headwater.cli import consume, demo, group, inspect, produce, segments, topic, version
+from headwater.cli import cluster, consume, demo, group, inspect, produce, segments, topic, version
 
 DONE, WRONG, FAILED, INTERRUPTED, NOBODY_READS = 0, 1, 2, 130, 141
 
@@ -35,6 +36,7 @@ def build() -> typer.Typer:
     )
     app.add_typer(topic.app, name="topic")
     app.add_typer(group.app, name="group")
+    app.add_typer(cluster.app, name="cluster")
     for name, command in (
         ("produce", produce.produce),
         ("consume", consume.consume),
@@ -67,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
     except SystemExit as exit:
         if not isinstance(exit.__context__, BrokenPipeError):  # which click ends with a plain 1
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that flushing at exit does not fail again
+        _give_up_stdout()
         return NOBODY_READS
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
@@ -75,6 +77,10 @@ def run(arguments: Sequence[str]) -> int:
         return exit.exit_code
     except HeadwaterError as error:
         _say(str(error), _hint(error, arguments))
+        return FAILED
+    except OSError as error:
+        _give_up_stdout()
+        _say(f"expected to write the output, got {error.strerror or error}", "look at where stdout goes, and its space")
         return FAILED
     except Exception as error:
         format_message = getattr(error, "format_message", None)
@@ -84,6 +90,11 @@ def run(arguments: Sequence[str]) -> int:
             _say(message, f"headwater {_command(arguments)}--help")
         return FAILED
     return answer if isinstance(answer, int) else DONE
+
+
+def _give_up_stdout() -> None:
+    """Let nothing more be written, so that flushing at exit does not fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _say(what: str, hint: str) -> None:
@@ -100,8 +111,11 @@ def _hint(error: Exception, arguments: Sequence[str]) -> str:
 
 def _command(arguments: Sequence[str]) -> str:
     """The nouns and verbs in front, as they were written."""
-    known = {"topic", "group", "produce", "consume", "segments", "verify", "dump", "demo", "version"}
-    words = [word for word in arguments[:1] if word in known]
-    if words and words[0] in ("topic", "group"):
-        words += [word for word in arguments[1:2] if not word.startswith("-")]
+    words = []
+    command: Any = typer.main.get_command(build())
+    for word in arguments[:2]:
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            break
+        words.append(word)
     return "".join(f"{word} " for word in words)

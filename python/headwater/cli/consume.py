@@ -16,20 +16,22 @@ if TYPE_CHECKING:
 def consume(
     topics: Annotated[list[str], typer.Argument(metavar="TOPIC...")],
     offset: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--offset",
             "-O",
-            help="start, end, 1234, -10, +10, @2026-11-22T10:00, @-1h, or by partition 0:1234,1:start.",
+            help="start (default), end, 1234, -10, +10, @2026-11-22T10:00, @-1h, or by partition 0:1234,1:start.",
         ),
-    ] = "start",
+    ] = None,
     num: Annotated[int | None, typer.Option("--num", "-n", min=0, help="Stop after so many records.")] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-F", help="Wait for more at the end, until interrupted.")
     ] = False,
     format: Annotated[
         str | None,
-        typer.Option("--format", "-f", help="A Python format, e.g. '{offset} {key} {value[total]:.2f} {time:%H:%M}'."),
+        typer.Option(
+            "--format", "-f", help="A Python format, e.g. '{offset} {key} {value\\[total]:.2f} {time:%H:%M}'."
+        ),
     ] = None,
     partitions: Annotated[str | None, typer.Option("--partitions", "-p", help="Only these, e.g. 0,2.")] = None,
     group: Annotated[
@@ -47,7 +49,12 @@ def consume(
 ) -> None:
     """Show records: one JSON object a line, or as --format says. Stops at the end unless told to --follow."""
     from headwater.cli.display import fields, formatter, serde
+    from headwater.errors import InvalidArgumentError
 
+    if group is not None and (offset is not None or partitions is not None):
+        raise InvalidArgumentError(
+            "expected --group, or --offset and --partitions, got both - at consume; move the group with `headwater group seek`"
+        )
     line = None if format is None else formatter(format)
     with (
         opened(data, "r" if group is None else "rw") as broker,
@@ -61,7 +68,7 @@ def consume(
         ) as consumer,
     ):
         if group is None:
-            _seek(broker, consumer, topics, offset, partitions)
+            _seek(broker, consumer, topics, "start" if offset is None else offset, partitions)
         found = _records(consumer, num, is_following=follow)
         _show(found, line, fields, output)
         if group is not None:

@@ -106,9 +106,8 @@ def formatter(template: str) -> Callable[[Record[Any, Any]], str]:
 
     def line(record: Record[Any, Any]) -> str:
         found = fields(record)
-        moment = datetime.fromtimestamp(record.timestamp / 1000, UTC)
         parts = {name: _Text(found[name]) for name in ("key", "value", "headers")}
-        return template.format(**{**found, **parts, "time": moment})
+        return template.format(**{**found, **parts, "time": _moment(record.timestamp)})
 
     from headwater.records import Record
 
@@ -120,4 +119,22 @@ def formatter(template: str) -> Callable[[Record[Any, Any]], str]:
         ) from None
     except ValueError as error:
         raise InvalidArgumentError(f"expected a Python format, got {template!r}: {error}") from None
-    return line
+
+    def checked(record: Record[Any, Any]) -> str:
+        try:
+            return line(record)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InvalidArgumentError(
+                f"expected a record that {template!r} can format, got one that it cannot: {error} - at topic "
+                f"{record.topic!r} partition {record.partition} offset {record.offset}; show it without what is behind the colon"
+            ) from None
+
+    return checked
+
+
+def _moment(timestamp: int) -> datetime | _Text:
+    """An instant; nothing where no calendar has it."""
+    try:
+        return datetime.fromtimestamp(timestamp / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return _Text(None)

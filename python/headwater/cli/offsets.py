@@ -43,13 +43,14 @@ def parse_instant(text: str) -> int:
     return int(instant.timestamp() * 1000)
 
 
-def resolve(broker: Broker, topic: str, text: str) -> dict[int, int]:
+def resolve(broker: Broker, topic: str, text: str, *, is_exact: bool = False) -> dict[int, int]:
     """Offsets by partition.
 
     Args:
         broker: Where the topic is.
         topic: Name of the topic.
         text: What the user wrote.
+        is_exact: Refuse an offset behind the end, rather than to take the end for it.
 
     Raises:
         InvalidArgumentError: It is none of the forms, or names a partition that is not there.
@@ -63,8 +64,18 @@ def resolve(broker: Broker, topic: str, text: str) -> dict[int, int]:
                 raise InvalidArgumentError(
                     f"expected a partition from 0 to {len(ends) - 1}, got {partition} - at offset {text!r} of topic {topic!r}"
                 )
-        return {partition: _all(broker, topic, ends, one)[partition] for partition, one in chosen.items()}
-    return _all(broker, topic, ends, text)
+        found = {partition: _all(broker, topic, ends, one)[partition] for partition, one in chosen.items()}
+        wanted = {partition: one for partition, one in chosen.items() if one.isdecimal()}
+    else:
+        found = _all(broker, topic, ends, text)
+        wanted = dict.fromkeys(ends, text) if text.isdecimal() else {}
+    for partition, one in wanted.items() if is_exact else ():
+        if int(one) > ends[partition][1]:
+            raise InvalidArgumentError(
+                f"expected an offset up to {ends[partition][1]}, got {one} - at topic {topic!r} partition {partition}; "
+                "name partitions as in 0:1234, or say end for all there is"
+            )
+    return found
 
 
 def _all(broker: Broker, topic: str, ends: dict[int, tuple[int, int]], text: str) -> dict[int, int]:

@@ -54,6 +54,8 @@ def opened(data: Path, mode: Literal["rw", "r"] = "r") -> Iterator[Broker]:
         except headwater.UnknownTopicError as error:
             import difflib
 
-            for meant in difflib.get_close_matches(error.topic or "", broker.topics(), n=1):
+            names = broker.topics()
+            wrong = [error.topic] if error.topic and error.topic not in names else []  # else it lacks a partition
+            for meant in (found for name in wrong for found in difflib.get_close_matches(name, names, n=1)):
                 error.add_note(f"did you mean {meant!r}? `headwater topic list` shows all")
             raise

@@ -88,7 +88,7 @@ def produce(
                     headers=(*record.headers, *headers),
                 )
                 count += 1
-    say(f"{count} records written to {topic}")
+    say(f"{count} {'record' if count == 1 else 'records'} written to {topic}")
 
 
 def _input() -> Iterator[bytes]:

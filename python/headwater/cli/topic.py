@@ -110,7 +110,11 @@ def alter_config(
     output: Output = None,
 ) -> None:
     """Change settings of topics; all others stay as they are."""
+    from headwater.errors import InvalidArgumentError
+
     changes: dict[str, str | None] = {**_settings(set_), **dict.fromkeys(delete or ())}
+    if not changes:
+        raise InvalidArgumentError("expected --set NAME=VALUE or --delete NAME, got neither - at alter-config")
     with opened(data, "rw") as broker:
         changed = [broker.alter_config(name, changes) for name in topics]
     show(({"topic": topic.name, "config": dict(sorted(topic.config.items()))} for topic in changed), output)
@@ -164,7 +168,7 @@ def trim_prefix(
     from headwater.cli.offsets import resolve
 
     with opened(data, "rw") as broker:
-        before, starts = resolve(broker, topic, offset), broker.offsets(topic)
+        before, starts = resolve(broker, topic, offset, is_exact=True), broker.offsets(topic)
         gone = sum(max(0, until - starts[partition][0]) for partition, until in before.items())
         if not no_confirm and sys.stdin.isatty() and sys.stderr.isatty():
             typer.confirm(f"forget {gone} offsets of {topic}?", abort=True, err=True)

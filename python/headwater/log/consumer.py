@@ -96,8 +96,8 @@ class Consumer(Generic[K, V]):
         _one_of("isolation_level", isolation_level, ("read_uncommitted", "read_committed"))
         _one_of("partition_assignment_strategy", partition_assignment_strategy, tuple(ASSIGNORS))
         _check_group(group, group_instance_id, auto_commit=auto_commit)
-        if fetch_size < 1:
-            raise InvalidArgumentError(f"expected 1 byte or more, got {fetch_size} - at fetch_size")
+        if not isinstance(fetch_size, int) or isinstance(fetch_size, bool) or fetch_size < 1:
+            raise InvalidArgumentError(f"expected 1 byte or more, got {fetch_size!r} - at fetch_size")
         self._shared = shared
         self._core = shared.core
         self._topics = {topic.name: topic for topic in topics}

@@ -30,10 +30,12 @@ def dump_file(
         Lines in the order of the file.
 
     Raises:
-        InvalidArgumentError: Another kind of file.
+        InvalidArgumentError: Another kind of file, or none.
         StorageError: It cannot be read.
     """
     folder, name = os.path.split(os.path.abspath(os.fspath(path)))
+    if not os.path.exists(path):
+        raise InvalidArgumentError(f"expected a file, got none - at {path}; fix the name", path=os.fspath(path))
     if name.endswith(".log"):
         if offsets_decoder is None:
             offsets_decoder = os.path.basename(folder).rpartition("-")[0] == _OFFSETS_TOPIC

@@ -295,7 +295,7 @@ def open(
         raise InvalidArgumentError(f'expected "rw" or "r", got {mode!r} - at mode')
     if durability is not None:
         check_durability(durability)
-    target = os.fspath(path)
+    target = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
     if not isinstance(target, str) or not target:
         raise InvalidArgumentError(f'expected a directory or "memory:", got {path!r}')
     if target.startswith("kafka://"):
@@ -307,6 +307,8 @@ def open(
             raise InvalidArgumentError('expected mode="rw", got "r" - at "memory:"; a new broker has nothing to read')
         return open_core(_core.Log(None, durability or "os", "rw"), target, durability or "os")
     real = os.path.realpath(target)
+    if os.path.exists(real) and not os.path.isdir(real):
+        raise InvalidArgumentError(f"expected a directory, got a file - at {real}; name another", path=real)
     with _LOCK:
         shared = _OPEN.get((real, "rw")) or _OPEN.get((real, mode))
         if shared is None:

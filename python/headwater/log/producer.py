@@ -166,6 +166,11 @@ class Producer(_core.Producer):
             )
         if isinstance(source, Mapping):
             transaction.send_offsets(_a_group(group), [self._entry(*place, o) for place, o in source.items()])
+        elif not hasattr(source, "_send_offsets"):
+            raise InvalidArgumentError(
+                f"expected a consumer or a mapping of offsets, got {source!r} - at send_offsets; "
+                "give next offsets by (topic, partition)"
+            )
         elif group is not None:
             raise InvalidArgumentError(
                 f"expected no group beside a consumer, which has its own, got {group!r} - at send_offsets"

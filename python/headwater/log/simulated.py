@@ -48,8 +48,10 @@ class SimulatedDisk:
         Args:
             operation: Its number, from 1, counted from now on; None for none.
         """
-        if operation is not None and operation < 1:
-            raise InvalidArgumentError(f"expected the number of an operation, 1 or more, got {operation} - at fail_at")
+        if operation is not None and (not isinstance(operation, int) or operation < 1):
+            raise InvalidArgumentError(
+                f"expected the number of an operation, 1 or more, got {operation!r} - at fail_at"
+            )
         self._core.fail_at(operation)
 
     @property

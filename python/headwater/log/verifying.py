@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from headwater import _core
+from headwater.errors import InvalidArgumentError
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +76,10 @@ def verify(directory: str | os.PathLike[str]) -> VerifyReport:
         InvalidArgumentError: There is no log in it.
         StorageError: It cannot be read.
     """
+    if not os.path.isdir(directory):
+        raise InvalidArgumentError(
+            f"expected a directory with a log, got none - at {directory}; fix the name", path=os.fspath(directory)
+        )
     findings, totals = _core.verify(os.fspath(directory))
     names = ("severity", "topic", "partition", "offset", "path", "position", "what", "advice")
     topics, partitions, segments, batches, records, size = totals

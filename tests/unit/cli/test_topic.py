@@ -127,3 +127,18 @@ def test_version(shell: Shell) -> None:
     from importlib.metadata import version
 
     assert shell.ok("version").out.strip() == version("headwater")
+
+
+def test_cluster_info_counts_what_is_in_the_directory(shell: Shell) -> None:
+    shell.ok("topic", "create", "a", "b", "-p", "2")
+    shell.ok("produce", "a", stdin="1\n2\n3\n")
+    shell.ok("consume", "a", "-g", "g")
+    [row] = shell.ok("cluster", "info").rows()
+    assert (row["directory"], row["topics"], row["partitions"], row["records"], row["groups"]) == (
+        str(shell.data),
+        2,
+        4,
+        3,
+        1,
+    )
+    assert row["size"] > 0
