@@ -232,11 +232,7 @@ impl Partition {
     pub(super) fn roll(&self, active: &Segment) -> Result<Arc<Segment>> {
         if self.durability() != Durability::Os {
             // A crash then never loses the end of one segment and keeps the next: what is lost is the end of the log.
-            active.file.sync().map_err(Error::io("sync", self.storage.describe(&active.path()))).inspect_err(
-                |error| {
-                    let _ = self.poison.set(error.to_string());
-                },
-            )?;
+            self.sync_segment(active)?;
             // Every segment before was synced when it was full.
             self.durable.fetch_max(self.next_offset(), Ordering::AcqRel);
             self.write_mark();

@@ -106,6 +106,8 @@ pub struct Partition {
     segments: RwLock<Vec<Arc<Segment>>>,
     writer: Mutex<Writer>,
     syncer: Mutex<Syncer>,
+    /// Held while bytes are synced.
+    syncing: Mutex<()>,
     synced: Condvar,
     log_start: AtomicU64,
     next_offset: AtomicU64,
@@ -208,6 +210,7 @@ impl Partition {
                 has_debris: false,
             }),
             syncer: Mutex::default(),
+            syncing: Mutex::default(),
             synced: Condvar::new(),
             log_start: AtomicU64::new(checkpoint.log_start_offset),
             next_offset: AtomicU64::new(next_offset),
@@ -332,6 +335,10 @@ impl Partition {
             return Err(Error::Closed { what: format!("topic '{}' partition {}", self.topic, self.number) });
         }
         self.check_usable()?;
+        self.check_poison()
+    }
+
+    fn check_poison(&self) -> Result<()> {
         if let Some(cause) = self.poison.get() {
             let cause = cause.clone();
             return Err(Error::Poisoned { topic: self.topic.clone(), partition: self.number, cause });

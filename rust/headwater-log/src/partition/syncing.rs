@@ -98,9 +98,20 @@ impl Partition {
             (std::mem::take(&mut writer.unsynced), self.next_offset())
         };
         for segment in segments {
-            segment.file.sync().map_err(Error::io("sync", self.storage.describe(&segment.path())))?;
+            self.sync_segment(&segment)?;
         }
         Ok(target)
+    }
+
+    /// Syncs a segment's bytes. One at a time, and none behind one that failed: the system reports what it could not write
+    /// once, and says yes the next time, though the bytes are gone.
+    pub(super) fn sync_segment(&self, segment: &Segment) -> Result<()> {
+        let _alone = self.syncing.lock();
+        self.check_poison()?;
+        let synced = segment.file.sync().map_err(Error::io("sync", self.storage.describe(&segment.path())));
+        synced.inspect_err(|error| {
+            let _ = self.poison.set(error.to_string());
+        })
     }
 
     /// The checksum field of the log's first batch, if it has one.

@@ -56,6 +56,11 @@ fn reopening_survives_every_crash() {
 }
 
 #[test]
+fn sharing_a_sync_survives_every_crash() {
+    survives(&workloads::Sharing);
+}
+
+#[test]
 fn topics_survive_every_crash() {
     survives(&workloads::Topics);
 }

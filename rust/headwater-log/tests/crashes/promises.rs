@@ -16,6 +16,8 @@ pub(crate) struct Acknowledged {
     pub(crate) commits: BTreeMap<(String, String, u32), Commit>,
     pub(crate) transactions: Decided,
     pub(crate) updates: Updates,
+    /// Of threads that share a partition, how many records each was told are durable, and how many it has sent.
+    pub(crate) threads: [(u32, u32); 3],
 }
 
 /// How far a topic's life is.

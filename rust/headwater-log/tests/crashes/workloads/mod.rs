@@ -5,6 +5,7 @@ mod committing;
 mod compacting;
 mod deleting;
 mod reopening;
+mod sharing;
 mod topics;
 mod transacting;
 
@@ -23,17 +24,19 @@ pub(crate) use committing::Committing;
 pub(crate) use compacting::Compacting;
 pub(crate) use deleting::Deleting;
 pub(crate) use reopening::Reopening;
+pub(crate) use sharing::Sharing;
 pub(crate) use topics::Topics;
 pub(crate) use transacting::Transacting;
 
 /// Every workload.
-pub(crate) const ALL: [&dyn Workload; 8] = [
+pub(crate) const ALL: [&dyn Workload; 9] = [
     &Appending { durability: "fsync" },
     &Appending { durability: "os" },
     &Committing,
     &Compacting,
     &Deleting,
     &Reopening,
+    &Sharing,
     &Topics,
     &Transacting,
 ];
