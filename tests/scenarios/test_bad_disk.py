@@ -190,11 +190,13 @@ def test_a_partition_that_cannot_be_read_is_refused_and_all_others_go_on(
     with caplog.at_level(logging.WARNING, "headwater"), hw.open(tmp_path / "d") as broker:
         assert "topic 't' partition 1" in caplog.text
         assert "open the directory again" in caplog.text
-        with broker.producer() as producer:
-            producer.send("t", value=10, partition=0).result()
-            with pytest.raises(hw.StorageError, match="open the directory again") as refused:
-                producer.send("t", value=11, partition=1).result()
-            assert (refused.value.topic, refused.value.partition) == ("t", 1)
+        producer = broker.producer()
+        producer.send("t", value=10, partition=0).result()
+        with pytest.raises(hw.StorageError, match="open the directory again") as refused:
+            producer.send("t", value=11, partition=1).result()
+        assert (refused.value.topic, refused.value.partition) == ("t", 1)
+        with pytest.raises(hw.StorageError):
+            producer.close()  # a record is missing
         with broker.consumer("t") as consumer, pytest.raises(hw.StorageError, match="partition 1"):
             for _ in range(10):
                 consumer.poll(timeout=1)

@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use headwater_log::storage::DiskStorage;
-use headwater_log::{Broker, Isolation, Partition};
+use headwater_log::{Broker, Error, Isolation, Partition};
 use headwater_record::{BatchBuilder, Codec};
 
 const DIRECTORY: &str = "HEADWATER_TEST_DIRECTORY";
@@ -37,7 +37,7 @@ const WORKERS: [fn(&Broker); 7] = [
 #[test]
 fn child() {
     let Ok(directory) = std::env::var(DIRECTORY) else { return };
-    let broker = workload::open(&Arc::new(DiskStorage::new(directory))).unwrap();
+    let broker = open_freed(&directory);
     let sizes = [("segment.bytes", "4096"), ("index.interval.bytes", "200")];
     let compacted = [sizes[0], sizes[1], ("cleanup.policy", "compact")];
     for (topic, settings) in [("t", &sizes[..]), ("transactions", &sizes[..]), ("compacted", &compacted[..])] {
@@ -51,6 +51,16 @@ fn child() {
             scope.spawn(move || worker(broker));
         }
     });
+}
+
+/// Opens what the parent may have dropped without a close: its threads end in their own time, and hold the lock until then.
+fn open_freed(directory: &str) -> Broker {
+    loop {
+        match workload::open(&Arc::new(DiskStorage::new(directory))) {
+            Err(Error::Locked { .. }) => std::thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 /// Forgets old records whenever there are many.
