@@ -174,3 +174,33 @@ def test_a_place_that_cannot_be_a_directory_is_a_storage_error(tmp_path: Path) -
     assert caught.value.errno and isinstance(caught.value, OSError)
     with pytest.raises(hw.InvalidArgumentError, match="mode"):
         hw.open(tmp_path / "nothing", mode="r")
+
+
+def test_a_partition_that_cannot_be_read_is_refused_and_all_others_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with hw.open(tmp_path / "d") as broker:
+        broker.create_topic("t", partitions=2)
+        with broker.producer() as producer:
+            for i in range(10):
+                producer.send("t", value=i, partition=i % 2)
+    folder, away = tmp_path / "d" / "t-1", tmp_path / "away"
+    folder.rename(away)
+    folder.write_text("no folder")
+    with caplog.at_level(logging.WARNING, "headwater"), hw.open(tmp_path / "d") as broker:
+        assert "topic 't' partition 1" in caplog.text
+        assert "open the directory again" in caplog.text
+        producer = broker.producer()
+        producer.send("t", value=10, partition=0).result()
+        with pytest.raises(hw.StorageError, match="open the directory again") as refused:
+            producer.send("t", value=11, partition=1).result()
+        assert (refused.value.topic, refused.value.partition) == ("t", 1)
+        with pytest.raises(hw.StorageError):
+            producer.close()  # a record is missing
+        with broker.consumer("t") as consumer, pytest.raises(hw.StorageError, match="partition 1"):
+            for _ in range(10):
+                consumer.poll(timeout=1)
+    assert folder.read_text() == "no folder"
+    folder.unlink()
+    away.rename(folder)
+    assert len(read(tmp_path / "d")) == 11

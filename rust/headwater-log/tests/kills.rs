@@ -1,7 +1,7 @@
 //! A real process killed with SIGKILL, over and over, in the same directory: what it acknowledged is there.
 //!
 //! The child runs every worker of [`WORKERS`] in a thread of its own and says what was acknowledged, a line each; the parent
-//! takes the lines in with [`Promised::hear`], kills, and checks. To do something else while it is killed: a worker, its words
+//! takes the lines in with [`Promises::hear`], kills, and checks. To do something else while it is killed: a worker, its words
 //! in `hear`, and what they promise in `check`. `HEADWATER_SOAK=1000` makes it 1,000 kills instead of a few (`make soak`).
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 #![allow(clippy::print_stdout, reason = "which kill it was belongs to a failure")]
@@ -9,33 +9,41 @@
 #[path = "support/workload.rs"]
 mod workload;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use headwater_log::storage::DiskStorage;
-use headwater_log::{Broker, Partition};
-use headwater_record::Codec;
+use headwater_log::{Broker, Error, Isolation, Partition};
+use headwater_record::{BatchBuilder, Codec};
 
 const DIRECTORY: &str = "HEADWATER_TEST_DIRECTORY";
 const PARTITIONS: u32 = 2;
+const KEYS: u64 = 8;
 
 /// What goes on in the killed process, in a thread each and for ever.
-const WORKERS: [fn(&Broker); 4] = [
+const WORKERS: [fn(&Broker); 7] = [
     |broker| append_for_ever(broker, &broker.partition("t", 0).unwrap()),
     |broker| append_for_ever(broker, &broker.partition("t", 1).unwrap()),
     |broker| delete_for_ever(&broker.partition("t", 1).unwrap()),
     |broker| create_for_ever(broker),
+    |broker| transact_for_ever(broker),
+    |broker| update_for_ever(&broker.partition("compacted", 0).unwrap()),
+    |broker| compact_for_ever(broker),
 ];
 
 /// The killed process. Does nothing on its own.
 #[test]
 fn child() {
     let Ok(directory) = std::env::var(DIRECTORY) else { return };
-    let broker = workload::open(&Arc::new(DiskStorage::new(directory))).unwrap();
-    if broker.topic("t").is_err() {
-        let settings = workload::settings(&[("segment.bytes", "4096"), ("index.interval.bytes", "200")]);
-        broker.create_topic("t", PARTITIONS, settings).unwrap();
+    let broker = open_freed(&directory);
+    let sizes = [("segment.bytes", "4096"), ("index.interval.bytes", "200")];
+    let compacted = [sizes[0], sizes[1], ("cleanup.policy", "compact")];
+    for (topic, settings) in [("t", &sizes[..]), ("transactions", &sizes[..]), ("compacted", &compacted[..])] {
+        if broker.topic(topic).is_err() {
+            broker.create_topic(topic, PARTITIONS, workload::settings(settings)).unwrap();
+        }
     }
     std::thread::scope(|scope| {
         for worker in WORKERS {
@@ -43,6 +51,16 @@ fn child() {
             scope.spawn(move || worker(broker));
         }
     });
+}
+
+/// Opens what the parent may have dropped without a close: its threads end in their own time, and hold the lock until then.
+fn open_freed(directory: &str) -> Broker {
+    loop {
+        match workload::open(&Arc::new(DiskStorage::new(directory))) {
+            Err(Error::Locked { .. }) => std::thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 /// Forgets old records whenever there are many.
@@ -92,6 +110,48 @@ fn append_for_ever(broker: &Broker, partition: &Partition) {
     }
 }
 
+/// A transaction after the other, over two partitions and a commit; every third one is aborted.
+fn transact_for_ever(broker: &Broker) {
+    let partitions = broker.topic("transactions").unwrap().partitions.clone();
+    let producer = broker.transactional_producer("id", 60_000).unwrap();
+    // Larger than that of any transaction before: each leaves a record and a marker.
+    for number in partitions[0].next_offset().. {
+        producer.begin().unwrap();
+        for partition in &partitions {
+            let values = [number.to_string()];
+            producer.append(partition, workload::values(values.iter().map(String::as_str)), Codec::None).unwrap();
+        }
+        producer.send_offsets("transactions", &[("transactions".into(), 0, number, String::new())]).unwrap();
+        if number % 3 == 2 {
+            say(&format!("aborting 0 {number}"));
+            producer.abort().unwrap();
+        } else {
+            producer.commit().unwrap();
+            say(&format!("ended 0 {number}"));
+        }
+    }
+}
+
+/// Gives each key in turn a larger value.
+fn update_for_ever(partition: &Partition) {
+    for number in partition.next_offset().. {
+        let key = number % KEYS;
+        let mut builder = BatchBuilder::new();
+        builder.push(0, Some(&key.to_be_bytes()), Some(&number.to_be_bytes()), b"");
+        let appended = partition.append(builder.finish(Codec::None).unwrap()).unwrap();
+        partition.wait_durable(appended.next_offset).unwrap();
+        say(&format!("updated {key} {number}"));
+    }
+}
+
+fn compact_for_ever(broker: &Broker) {
+    loop {
+        broker.compact(Some("compacted")).unwrap();
+        // There must be something to compact again.
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+}
+
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "\n{line}").and_then(|()| out.flush()).unwrap();
@@ -108,24 +168,6 @@ struct Promised {
 }
 
 impl Promised {
-    /// Takes in a line; false if it is none of ours.
-    fn hear(all: &mut [Self], line: &str) -> bool {
-        let mut words = line.split(' ');
-        let what = words.next();
-        let numbers: Vec<u64> = words.filter_map(|word| word.parse().ok()).collect();
-        let [partition, offset] = numbers[..] else { return false };
-        let promised = &mut all[partition as usize];
-        match what {
-            Some("appended") => promised.appended = offset,
-            Some("committed") => promised.committed = offset,
-            Some("deleting") => promised.deleting = offset,
-            Some("deleted") => promised.deleted = offset,
-            Some("created") => {}
-            _ => return false,
-        }
-        true
-    }
-
     fn check(&self, broker: &Broker, partition: &Partition) {
         let (start, number) = (partition.log_start_offset(), partition.number());
         assert!((self.deleted..=self.deleting.max(self.deleted)).contains(&start), "begins at {start}, {self:?}");
@@ -139,8 +181,87 @@ impl Promised {
     }
 }
 
+/// Everything that was promised.
+#[derive(Debug, Default)]
+struct Promises {
+    logs: [Promised; PARTITIONS as usize],
+    /// Transactions that were committed, and those that never will be.
+    committed: BTreeSet<u64>,
+    aborted: BTreeSet<u64>,
+    /// The last value of each key.
+    values: BTreeMap<u64, u64>,
+}
+
+impl Promises {
+    /// Takes in a line; false if it is none of ours.
+    fn hear(&mut self, line: &str) -> bool {
+        let mut words = line.split(' ');
+        let what = words.next();
+        let numbers: Vec<u64> = words.filter_map(|word| word.parse().ok()).collect();
+        let [place, number] = numbers[..] else { return false };
+        match what {
+            Some("appended") => self.logs[place as usize].appended = number,
+            Some("committed") => self.logs[place as usize].committed = number,
+            Some("deleting") => self.logs[place as usize].deleting = number,
+            Some("deleted") => self.logs[place as usize].deleted = number,
+            Some("created") => {}
+            Some("ended") => drop(self.committed.insert(number)),
+            Some("aborting") => drop(self.aborted.insert(number)),
+            Some("updated") => drop(self.values.insert(place, number)),
+            _ => return false,
+        }
+        true
+    }
+
+    fn check(&self, broker: &Broker) {
+        let partitions = |topic| broker.topic(topic).map_or(Vec::new(), |topic| topic.partitions.clone());
+        for (promised, partition) in self.logs.iter().zip(partitions("t")) {
+            promised.check(broker, &partition);
+        }
+        if let [one, other] = &partitions("transactions")[..] {
+            self.check_transactions(broker, one, other);
+        }
+        if let Some(partition) = partitions("compacted").first() {
+            self.check_values(partition);
+        }
+    }
+
+    /// All of a transaction counts, its offsets too, or nothing.
+    fn check_transactions(&self, broker: &Broker, one: &Partition, other: &Partition) {
+        let counted = workload::read_committed(one);
+        assert_eq!(counted, workload::read_committed(other));
+        let numbers: BTreeSet<u64> = counted.iter().map(|number| number.parse().unwrap()).collect();
+        assert_eq!(numbers.len(), counted.len(), "each of them once");
+        let lost: Vec<_> = self.committed.difference(&numbers).collect();
+        assert!(lost.is_empty(), "committed and lost: {lost:?}");
+        assert!(numbers.is_disjoint(&self.aborted), "{:?}", numbers.intersection(&self.aborted));
+        let offsets = broker.offsets().fetch("transactions").unwrap();
+        let offset = offsets.get(&("transactions".to_owned(), 0)).map(|committed| committed.offset);
+        assert_eq!(offset, numbers.last().copied());
+    }
+
+    /// The last value of each key that was acknowledged is there, or a later one.
+    fn check_values(&self, partition: &Partition) {
+        let (mut offset, mut found) = (partition.log_start_offset(), BTreeMap::new());
+        while offset < partition.high_watermark() {
+            let fetched = partition.read(offset, 1 << 20, Isolation::Uncommitted).unwrap();
+            for batch in &fetched.batches {
+                for record in &batch.records().unwrap() {
+                    let record = record.unwrap();
+                    let number = |bytes: Option<&[u8]>| u64::from_be_bytes(bytes.unwrap().try_into().unwrap());
+                    found.insert(number(record.key), number(record.value));
+                }
+            }
+            offset = fetched.next_offset;
+        }
+        for (key, value) in &self.values {
+            assert!(found.get(key).is_some_and(|found| found >= value), "key {key}: {:?}, not {value}", found.get(key));
+        }
+    }
+}
+
 /// Runs the child until it has acknowledged so many times, kills it, and hears everything it still said.
-fn kill_after(directory: &str, count: u64, promised: &mut [Promised]) {
+fn kill_after(directory: &str, count: u64, promised: &mut Promises) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "child", "--nocapture"])
         .env(DIRECTORY, directory)
@@ -150,7 +271,7 @@ fn kill_after(directory: &str, count: u64, promised: &mut [Promised]) {
     let mut said = 0;
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
-        if !Promised::hear(promised, &line) {
+        if !promised.hear(&line) {
             continue;
         }
         said += 1;
@@ -167,18 +288,15 @@ fn what_was_acknowledged_survives_every_kill() {
     let folder = tempfile::tempdir().unwrap();
     let directory = folder.path().to_str().unwrap();
     let kills = std::env::var("HEADWATER_SOAK").ok().and_then(|count| count.parse().ok()).unwrap_or(25);
-    let mut promised = [Promised::default(); PARTITIONS as usize];
+    let mut promised = Promises::default();
     for kill in 0..kills {
         kill_after(directory, 1 + kill * 7 % 61, &mut promised);
         if kill % 3 == 1 {
             continue; // the next child recovers by itself
         }
-        println!("kill {kill}: {promised:?}");
+        println!("kill {kill}: {:?}", promised.logs);
         let broker = workload::open(&Arc::new(DiskStorage::new(directory))).unwrap();
-        for (number, promised) in promised.iter().enumerate() {
-            let Ok(partition) = broker.partition("t", number as u32) else { continue };
-            promised.check(&broker, &partition);
-        }
+        promised.check(&broker);
         if kill % 2 == 0 {
             broker.close().unwrap();
         }
