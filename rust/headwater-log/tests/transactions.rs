@@ -218,7 +218,7 @@ fn a_failed_append_leaves_only_the_abort() {
 }
 
 #[test]
-fn a_numbered_batch_is_written_once_also_across_a_restart() {
+fn a16_a_numbered_batch_is_written_once_also_across_a_restart() {
     let storage = Arc::new(MemoryStorage::default());
     let batch = |sequence, value: &str| {
         let producer = ProducerFields { id: 5, epoch: 0, base_sequence: sequence, is_transactional: false };

@@ -17,6 +17,9 @@ use crate::{Error, Result};
 /// Bytes behind one sync, at most, with durability `fsync`: it bounds what an acknowledgement waits for.
 const UNSYNCED_MAX: u64 = 8 << 20;
 
+/// Offsets have 63 bits; the one behind the last record is one, too.
+const OFFSET_MAX: u64 = i64::MAX as u64 - 1;
+
 impl Partition {
     /// Appends whole batches, rewriting their base offsets. Written when it returns, durable after `wait_durable`. A batch
     /// that its producer has sent before is not written again: it is answered with the offsets that it has.
@@ -80,6 +83,10 @@ impl Partition {
             }
             let header = Header::parse(batch)?;
             next_offset = header.next_offset();
+            if header.last_offset() > OFFSET_MAX {
+                return Err(self
+                    .refused(&format!("one that ends at offset {}, beyond the last there is", header.last_offset())));
+            }
             at += header.size_bytes;
             stamped.push(header);
         }
