@@ -115,7 +115,8 @@ fn settings_hold_at_once() {
     assert!((50..100).contains(&partition.high_watermark())); // a full segment is synced, the last is not yet
     partition.wait_durable(100).unwrap();
     let described = partition.describe();
-    assert!(described.segments.len() > 2, "{described:?}");
+    // The janitor may have been faster: `retention.bytes` holds at once, too.
+    assert!(described.segments.len() > 2 || partition.log_start_offset() > 0, "{described:?}");
     let read = partition.read(95, 1 << 10, Isolation::Uncommitted).unwrap();
     assert_eq!(read.batches[0].header.timestamp_type(), TimestampType::LogAppendTime);
     broker.apply_retention().unwrap();
