@@ -22,7 +22,7 @@ use crate::checkpoint::Checkpoint;
 use crate::known::Known;
 use crate::mark::Mark;
 use crate::producers::ProducerState;
-use crate::segment::{Damage, Segment, check, next_good, stem};
+use crate::segment::{Damage, Segment, check, first_checksum, next_good, stem};
 use crate::storage::Storage;
 use crate::swap::open_settled;
 use crate::{Error, Result};
@@ -188,13 +188,6 @@ pub(crate) fn is_ours(known: &Checkpoint, mark: Option<(u64, u32)>, files: &[Ope
     let said = [of_mark, known.identity];
     let is_said = |first: Option<u32>| first.is_none() || said.contains(&first);
     said == [None, None] || files.is_empty() || files.iter().any(|(_, file, _)| is_said(first_checksum(&**file)))
-}
-
-/// The checksum field of a file's first batch; None if the file does not begin with one.
-pub(crate) fn first_checksum(file: &dyn crate::storage::File) -> Option<u32> {
-    let mut bytes = [0; headwater_record::HEADER_BYTES];
-    let read = file.read_at(&mut bytes, 0).ok()?;
-    Header::parse(&bytes[..read]).ok().map(|header| header.checksum)
 }
 
 struct Walk<'a> {

@@ -318,6 +318,18 @@ impl Segment {
     }
 }
 
+/// The header of a file's first batch; None if the file does not begin with one.
+pub(crate) fn first_header(file: &dyn File) -> Option<Header> {
+    let mut bytes = [0; HEADER_BYTES];
+    let read = file.read_at(&mut bytes, 0).ok()?;
+    Header::parse(&bytes[..read]).ok()
+}
+
+/// The checksum field of a file's first batch: tells one file from another of the same name.
+pub(crate) fn first_checksum(file: &dyn File) -> Option<u32> {
+    first_header(file).map(|header| header.checksum)
+}
+
 /// Whether a batch may stand where `expected` comes next, in the segment that begins at `base`.
 pub(crate) fn check(header: &Header, expected: u64, base: u64) -> std::result::Result<(), String> {
     if header.base_offset < expected {

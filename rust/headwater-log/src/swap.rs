@@ -16,8 +16,8 @@ use headwater_record::{Batch, HEADER_BYTES, Header};
 
 use crate::checkpoint::Checkpoint;
 use crate::mark::Mark;
-use crate::recovery::{OpenFile, first_checksum, is_ours, remove_segment};
-use crate::segment::stem;
+use crate::recovery::{OpenFile, is_ours, remove_segment};
+use crate::segment::{first_checksum, stem};
 use crate::storage::{Storage, read_all};
 use crate::{Error, Result};
 

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use headwater_record::{HEADER_BYTES, Header};
-
 use crate::TopicConfig;
-use crate::segment::Segment;
+use crate::segment::{Segment, first_header};
 
 /// See the module.
 #[derive(Debug)]
@@ -55,7 +53,7 @@ impl Section {
         let (all, dirty): (f64, f64) = (self.segments.iter().map(bytes).sum(), self.dirty().map(bytes).sum());
         let oldest = config.max_compaction_lag_ms().map(|lag| now.saturating_sub(lag));
         dirty > all * config.min_cleanable_dirty_ratio()
-            || oldest.is_some_and(|oldest| first_timestamp(first).is_some_and(|first| first < oldest))
+            || oldest.is_some_and(|oldest| first_header(&*first.file).is_some_and(|first| first.max_timestamp < oldest))
     }
 
     /// Neighbours that fit into one segment together; none with damage.
@@ -88,10 +86,4 @@ impl Section {
 /// The offset after a segment's last.
 fn end_of(segment: &Segment) -> u64 {
     segment.next_offset.load(Ordering::Acquire)
-}
-
-fn first_timestamp(segment: &Segment) -> Option<i64> {
-    let mut bytes = [0; HEADER_BYTES];
-    let read = segment.file.read_at(&mut bytes, 0).ok()?;
-    Header::parse(&bytes[..read]).ok().map(|header| header.max_timestamp)
 }

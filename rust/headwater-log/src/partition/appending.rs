@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use headwater_record::{Batch, HEADER_BYTES, Header, Marker};
+use headwater_record::{Batch, Header, Marker};
 
 use super::{Appended, Partition, Writer};
 use crate::producers::{Refusal, Verdict};
-use crate::segment::Segment;
+use crate::segment::{Segment, first_header};
 use crate::topic::Durability;
 use crate::{Error, Result};
 
@@ -219,7 +219,8 @@ impl Partition {
         let active = Arc::clone(self.segments.read().last().expect("a writable partition has a segment"));
         let size = active.size.load(Ordering::Relaxed);
         let newest = headers.iter().map(|header| header.max_timestamp).max().unwrap_or(i64::MIN);
-        let first = *writer.first_timestamp.get_or_insert_with(|| self.first_timestamp(&active).unwrap_or(newest));
+        let oldest = || first_header(&*active.file).map_or(newest, |header| header.max_timestamp);
+        let first = *writer.first_timestamp.get_or_insert_with(oldest);
         let span = u64::try_from(newest.saturating_sub(first)).unwrap_or(0);
         let last_offset = headers.last().map_or(0, Header::last_offset);
         let config = self.config();
@@ -255,12 +256,6 @@ impl Partition {
         // Now and then, what is known to be durable is written down: recovery then knows damage from a torn tail.
         self.checkpoint(None)?;
         Ok(next)
-    }
-
-    fn first_timestamp(&self, segment: &Segment) -> Option<i64> {
-        let mut bytes = [0; HEADER_BYTES];
-        let read = segment.file.read_at(&mut bytes, 0).ok()?;
-        Header::parse(&bytes[..read]).ok().map(|header| header.max_timestamp)
     }
 }
 

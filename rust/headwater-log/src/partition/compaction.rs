@@ -13,8 +13,7 @@ use super::Partition;
 use super::syncing::identity_of;
 use crate::checkpoint::Checkpoint;
 use crate::cleaner::{CHUNK_BYTES, Compaction, Copy, LastOffsets, LastSwap, Rules, Section, Verdict};
-use crate::recovery::first_checksum;
-use crate::segment::{Next, Segment};
+use crate::segment::{Next, Segment, first_checksum};
 use crate::swap::{self, Swap, cleaned_path, swap_path};
 use crate::{Error, Result};
 

@@ -2,10 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use headwater_record::{HEADER_BYTES, Header};
-
 use super::Partition;
-use crate::segment::Segment;
+use crate::segment::{Segment, first_header};
 
 /// A partition at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,13 +60,11 @@ impl Partition {
 
     fn describe_segment(&self, segment: &Segment) -> SegmentDescription {
         let newest = segment.max_timestamp.load(Ordering::Relaxed);
-        let mut header = [0; HEADER_BYTES];
-        let read = segment.file.read_at(&mut header, 0).unwrap_or(0);
         SegmentDescription {
             base_offset: segment.base_offset,
             next_offset: segment.next_offset.load(Ordering::Acquire),
             size_bytes: segment.size.load(Ordering::Acquire),
-            first_timestamp: Header::parse(&header[..read]).ok().map(|header| header.base_timestamp),
+            first_timestamp: first_header(&*segment.file).map(|header| header.base_timestamp),
             max_timestamp: (newest != i64::MIN).then_some(newest),
             path: self.storage.describe(&segment.path()),
         }

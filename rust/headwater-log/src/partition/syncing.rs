@@ -8,8 +8,7 @@ use std::sync::atomic::Ordering;
 
 use super::Partition;
 use crate::checkpoint::Checkpoint;
-use crate::recovery::first_checksum;
-use crate::segment::Segment;
+use crate::segment::{Segment, first_checksum};
 use crate::topic::Durability;
 use crate::{Error, Result};
 
