@@ -243,7 +243,7 @@ impl Partition {
             self.sync_segment(active)?;
             // Every segment before was synced when it was full.
             self.durable.fetch_max(self.next_offset(), Ordering::AcqRel);
-            self.write_mark();
+            let _ = self.write_mark(); // what it says is true without it
         }
         let unsealed: Vec<Arc<Segment>> = {
             let segments = self.segments.read();

@@ -250,10 +250,7 @@ impl Partition {
     /// Puts the files of a committed swap in place and takes the intent back; the writer's lock is held.
     fn finish_swap(&self, swap: &Swap) -> Result<()> {
         swap::finish(&*self.storage, &self.folder, swap)?;
-        let identity = self.identity();
-        if let Some(mark) = &self.mark {
-            mark.write(self.durable_offset(), identity.unwrap_or(0))?;
-        }
+        self.write_mark()?;
         Checkpoint { replacing: None, ..self.to_checkpoint(None) }.write(&*self.storage, &self.folder)?;
         *self.cleaner.last_swap.lock() = LastSwap::Settled;
         Ok(())

@@ -31,9 +31,7 @@ impl Partition {
         let gone = self.take_below(before);
         writer.is_marked_clean = false;
         self.checkpoint(None)?;
-        if let Some(mark) = &self.mark {
-            mark.write(self.durable_offset(), self.identity().unwrap_or(0))?;
-        }
+        self.write_mark()?;
         writer.unsynced.retain(|segment| !gone.iter().any(|old| Arc::ptr_eq(old, segment)));
         drop(writer);
         self.remove(&gone)?;

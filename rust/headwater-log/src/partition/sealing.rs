@@ -2,11 +2,12 @@
 //! indexes, their aborted transactions, and what was known of producers where the last of them ended.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::Partition;
 use crate::checkpoint::KnownSegment;
 use crate::producers::snapshot;
-use crate::segment::{Segment, stem};
+use crate::segment::Segment;
 use crate::storage::replace;
 use crate::{Error, Result};
 
@@ -23,7 +24,7 @@ impl Partition {
     /// Writes what is beside segments that nobody writes any more.
     pub(super) fn seal(&self, segments: &[Arc<Segment>]) -> Result<()> {
         for segment in segments.iter().filter(|segment| segment.damage.read().is_empty()) {
-            let next_offset = segment.next_offset.load(std::sync::atomic::Ordering::Acquire);
+            let next_offset = segment.next_offset.load(Ordering::Acquire);
             let aborted = self.producers.read().aborted.to_bytes(segment.base_offset, next_offset);
             segment.seal(&*self.storage, &aborted)?;
         }
@@ -39,10 +40,9 @@ impl Partition {
             }
             snapshot::to_bytes(&producers)
         };
-        let path = format!("{}.snapshot", stem(&self.folder, end));
-        let name = path.rsplit('/').next().unwrap_or(&path);
-        let io = || Error::io("write a snapshot", self.storage.describe(&path));
-        replace(&*self.storage, &self.folder, name, &bytes).map_err(io())?;
+        let name = format!("{end:020}.snapshot");
+        let io = || Error::io("write a snapshot", self.storage.describe(&format!("{}/{name}", self.folder)));
+        replace(&*self.storage, &self.folder, &name, &bytes).map_err(io())?;
         let mut names = self.storage.list(&self.folder).map_err(io())?;
         names.retain(|name| name.ends_with(".snapshot"));
         names.sort_unstable();

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use super::Partition;
 use crate::checkpoint::Checkpoint;
+use crate::mark::Mark;
 use crate::segment::{Segment, first_checksum};
 use crate::topic::Durability;
 use crate::{Error, Result};
@@ -17,9 +18,7 @@ impl Partition {
     pub(super) fn sync_found(&self) -> Result<()> {
         let durable = self.sync_once()?;
         self.durable.store(durable, Ordering::Release);
-        if let Some(mark) = &self.mark {
-            mark.write(durable, self.identity().unwrap_or(0))?;
-        }
+        self.write_mark()?;
         self.checkpoint(None)
     }
 
@@ -68,13 +67,12 @@ impl Partition {
             match outcome {
                 Ok(target) => {
                     self.durable.fetch_max(target, Ordering::AcqRel);
-                    self.write_mark();
+                    let _ = self.write_mark(); // what it says is true without it
                     if self.durability() == Durability::Fsync {
                         self.growth.announce();
                     }
                 }
                 Err(error) => {
-                    let _ = self.poison.set(error.to_string());
                     self.synced.notify_all();
                     return Err(error);
                 }
@@ -83,10 +81,10 @@ impl Partition {
         }
     }
 
-    /// Says how far the log is durable, for whoever recovers it. That is true whether it is written or not: failing to write
-    /// it fails nobody.
-    pub(super) fn write_mark(&self) {
-        let _ = self.mark.as_ref().map(|mark| mark.write(self.durable_offset(), self.identity().unwrap_or(0)));
+    /// Says how far the log is durable, and whose it is, for whoever recovers it.
+    pub(super) fn write_mark(&self) -> Result<()> {
+        let write = |mark: &Mark| mark.write(self.durable_offset(), self.identity().unwrap_or(0));
+        self.mark.as_ref().map_or(Ok(()), write)
     }
 
     /// Syncs what is written by now; returns the offset that this makes durable.
