@@ -12,7 +12,7 @@ use super::{Appended, Partition, Writer};
 use crate::producers::{Refusal, Verdict};
 use crate::segment::{Segment, first_header};
 use crate::topic::Durability;
-use crate::{Error, Result};
+use crate::{Error, Result, TopicConfig};
 
 /// Bytes behind one sync, at most, with durability `fsync`: it bounds what an acknowledgement waits for.
 const UNSYNCED_MAX: u64 = 8 << 20;
@@ -90,7 +90,7 @@ impl Partition {
             at += header.size_bytes;
             stamped.push(header);
         }
-        let segment = self.active(&mut writer, &stamped, batches.len() as u64)?;
+        let segment = self.active(&mut writer, &config, &stamped, batches.len() as u64)?;
         let position = segment.size.load(Ordering::Relaxed);
         if let Err(error) = segment.file.write_at(&batches, position) {
             writer.has_debris = true;
@@ -170,6 +170,7 @@ impl Partition {
 
     fn check_batches(&self, bytes: &[u8]) -> Result<Vec<Header>> {
         let refused = |what: String| self.refused(&what);
+        let is_compacted = self.config().is_compacted();
         let mut headers = Vec::with_capacity(1);
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -178,7 +179,7 @@ impl Partition {
             if header.is_control() || header.records_count != header.last_offset_delta + 1 {
                 return Err(refused("a control batch, or one with gaps".into()));
             }
-            if self.config().is_compacted() {
+            if is_compacted {
                 self.check_keys(&rest[..header.size_bytes])?;
             }
             rest = &rest[header.size_bytes..];
@@ -215,7 +216,13 @@ impl Partition {
     }
 
     /// The segment to append to; begins a new one if this one is full or too old.
-    fn active(&self, writer: &mut Writer, headers: &[Header], incoming: u64) -> Result<Arc<Segment>> {
+    fn active(
+        &self,
+        writer: &mut Writer,
+        config: &TopicConfig,
+        headers: &[Header],
+        incoming: u64,
+    ) -> Result<Arc<Segment>> {
         let active = Arc::clone(self.segments.read().last().expect("a writable partition has a segment"));
         let size = active.size.load(Ordering::Relaxed);
         let newest = headers.iter().map(|header| header.max_timestamp).max().unwrap_or(i64::MIN);
@@ -223,7 +230,6 @@ impl Partition {
         let first = *writer.first_timestamp.get_or_insert_with(oldest);
         let span = u64::try_from(newest.saturating_sub(first)).unwrap_or(0);
         let last_offset = headers.last().map_or(0, Header::last_offset);
-        let config = self.config();
         let is_full = size + incoming > config.segment_bytes()
             || span > config.segment_ms()
             || last_offset - active.base_offset > i32::MAX as u64;
