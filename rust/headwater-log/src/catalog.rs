@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::offsets::OFFSETS_TOPIC;
 use crate::sealed::{self, Broken};
+use crate::segment::base_of;
 use crate::storage::{Storage, read_all, replace};
 use crate::{Error, Result, TopicConfig};
 
@@ -71,7 +72,7 @@ pub(crate) fn remove_partition(storage: &dyn Storage, folder: &str) -> Result<()
 }
 
 pub(crate) fn is_segment(name: &str) -> bool {
-    name.strip_suffix(".log").is_some_and(|stem| stem.len() == 20 && stem.bytes().all(|byte| byte.is_ascii_digit()))
+    base_of(name, ".log").is_some()
 }
 
 /// Folders of partitions that something else made, as topics; partitions between them that are missing are made.

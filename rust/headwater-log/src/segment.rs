@@ -79,6 +79,12 @@ pub(crate) fn stem(folder: &str, base_offset: u64) -> String {
     format!("{folder}/{base_offset:020}")
 }
 
+/// The offset in the name of a segment's file; None if it is not called `<20 digits>` and then `end`.
+pub(crate) fn base_of(name: &str, end: &str) -> Option<u64> {
+    let digits = name.strip_suffix(end)?;
+    (digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
 impl Segment {
     /// A new, empty file.
     pub(crate) fn create(storage: &dyn Storage, folder: &str, base_offset: u64) -> Result<Arc<Self>> {

@@ -17,7 +17,7 @@ use headwater_record::{Batch, HEADER_BYTES, Header};
 use crate::checkpoint::Checkpoint;
 use crate::mark::Mark;
 use crate::recovery::{OpenFile, is_ours, remove_segment};
-use crate::segment::{first_checksum, stem};
+use crate::segment::{base_of, first_checksum, stem};
 use crate::storage::{Storage, read_all};
 use crate::{Error, Result};
 
@@ -211,5 +211,5 @@ fn list(storage: &dyn Storage, folder: &str) -> Result<Vec<String>> {
 
 /// The base offsets of the files whose names end so.
 fn bases<'a>(names: &'a [String], end: &'a str) -> impl Iterator<Item = u64> + 'a {
-    names.iter().filter_map(move |name| name.strip_suffix(end)?.parse().ok())
+    names.iter().filter_map(move |name| base_of(name, end))
 }

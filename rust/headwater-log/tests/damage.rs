@@ -219,6 +219,21 @@ fn c06_a_missing_segment_is_a_gap_that_says_so() {
 }
 
 #[test]
+fn a_file_that_is_called_almost_like_a_segment_is_none() {
+    for name in ["7.log", "+0000000000000000007.log", "000000000000000000007.log", "7.log.swap", "7.log.cleaned"] {
+        for mut files in [log(true), log(false)] {
+            files.insert(format!("t-0/{name}"), b"not a segment".to_vec());
+            let storage = with(&files);
+            let (found, broker) = read(&storage, name);
+            assert_eq!(found, records(), "{name}");
+            broker.close().unwrap();
+            let (found, _) = read(&storage, name);
+            assert_eq!(found, records(), "{name}, opened again");
+        }
+    }
+}
+
+#[test]
 fn c11_a_newer_format_is_refused_untouched() {
     let mut files = log(true);
     let text = String::from_utf8(files["headwater.json"].clone()).unwrap();

@@ -11,7 +11,7 @@ use super::Partition;
 use crate::checkpoint::Checkpoint;
 use crate::mark::Mark;
 use crate::scan::Scan;
-use crate::segment::Segment;
+use crate::segment::{Segment, base_of};
 use crate::{Error, Result};
 
 /// What became of a partition that another process writes.
@@ -106,7 +106,7 @@ impl Partition {
     /// Opens the segment behind the last one; false if there is none where the log goes on.
     fn begin_next(&self, last: Option<&Segment>) -> Result<bool> {
         let names = self.storage.list(&self.folder).map_err(Error::io("list a folder", self.path()))?;
-        let bases = names.iter().filter_map(|name| name.strip_suffix(".log")?.parse::<u64>().ok());
+        let bases = names.iter().filter_map(|name| base_of(name, ".log"));
         let Some(next) = bases.filter(|base| last.is_none_or(|last| *base > last.base_offset)).min() else {
             return Ok(false);
         };

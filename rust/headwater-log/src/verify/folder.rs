@@ -10,13 +10,13 @@ use crate::TopicConfig;
 use crate::checkpoint::{self, Checkpoint, KnownSegment};
 use crate::mark::{self, Mark};
 use crate::recovery::{OpenFile, is_ours};
-use crate::segment::stem;
+use crate::segment::{base_of, stem};
 use crate::storage::{Storage, read_all};
 use crate::swap::settled_places;
 
 /// What Kafka and we put into a partition's folder beside its segments.
 const OTHERS: [&str; 4] = [checkpoint::NAME, mark::NAME, "leader-epoch-checkpoint", "partition.metadata"];
-const EXTENSIONS: [&str; 5] = ["log", "index", "timeindex", "txnindex", "snapshot"];
+const ENDS: [&str; 5] = [".log", ".index", ".timeindex", ".txnindex", ".snapshot"];
 const LEFTOVERS: [&str; 4] = ["tmp", "cleaned", "swap", "deleted"];
 
 /// Enough of a folder to see that a process has changed it.
@@ -152,10 +152,10 @@ fn segments(found: &mut Folder<'_>, checkpoint: Option<&Checkpoint>, names: &[St
 
 /// Looks at what each file is called.
 fn check_names(found: &mut Folder<'_>, names: &[String]) {
-    let bases: Vec<u64> = names.iter().filter_map(|name| base_of(name, "log")).collect();
+    let bases: Vec<u64> = names.iter().filter_map(|name| base_of(name, ".log")).collect();
     for name in names {
         let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
-        let base = EXTENSIONS.iter().find_map(|extension| base_of(name, extension));
+        let base = ENDS.iter().find_map(|end| base_of(name, end));
         if LEFTOVERS.contains(&extension) {
             found.say(
                 Severity::Note,
@@ -189,11 +189,6 @@ fn check_names(found: &mut Folder<'_>, names: &[String]) {
             );
         }
     }
-}
-
-fn base_of(name: &str, extension: &str) -> Option<u64> {
-    let digits = name.strip_suffix(extension)?.strip_suffix('.')?;
-    (digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
 }
 
 fn check_small_files(found: &mut Folder<'_>, names: &[String], has_checkpoint: bool, has_mark: bool) {
