@@ -22,7 +22,7 @@ use crate::checkpoint::Checkpoint;
 use crate::known::Known;
 use crate::mark::Mark;
 use crate::producers::ProducerState;
-use crate::segment::{Damage, Segment, check, first_checksum, next_good, stem};
+use crate::segment::{Damage, Segment, check, first_checksum, next_good, remove_segment, stem};
 use crate::storage::Storage;
 use crate::swap::open_settled;
 use crate::{Error, Result};
@@ -168,18 +168,6 @@ pub(crate) fn recover(
 
 /// A segment's base offset, its file and its size.
 pub(crate) type OpenFile = (u64, Arc<dyn crate::storage::File>, u64);
-
-/// Removes a segment and its indexes, the log last: an index without a log is nothing.
-pub(crate) fn remove_segment(storage: &dyn Storage, stem: &str) -> Result<()> {
-    for extension in ["index", "timeindex", "txnindex", "snapshot", "log"] {
-        let path = format!("{stem}.{extension}");
-        match storage.remove_file(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            removed => removed.map_err(Error::io("remove a segment", storage.describe(&path)))?,
-        }
-    }
-    Ok(())
-}
 
 /// Whether the files are those that our small files speak of, perhaps damaged: one of them begins with the same batch.
 pub(crate) fn is_ours(known: &Checkpoint, mark: Option<(u64, u32)>, files: &[OpenFile]) -> bool {

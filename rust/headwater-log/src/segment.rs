@@ -324,6 +324,21 @@ impl Segment {
     }
 }
 
+/// Removes a file that need not be there.
+pub(crate) fn remove_if_there(storage: &dyn Storage, path: &str) -> Result<()> {
+    match storage.remove_file(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(Error::io("remove a file", storage.describe(path))),
+    }
+}
+
+/// Removes a segment and its indexes, the log last: an index without a log is nothing.
+pub(crate) fn remove_segment(storage: &dyn Storage, stem: &str) -> Result<()> {
+    let mut files =
+        ["index", "timeindex", "txnindex", "snapshot", "log"].map(|end| format!("{stem}.{end}")).into_iter();
+    files.try_for_each(|path| remove_if_there(storage, &path))
+}
+
 /// The header of a file's first batch; None if the file does not begin with one.
 pub(crate) fn first_header(file: &dyn File) -> Option<Header> {
     let mut bytes = [0; HEADER_BYTES];

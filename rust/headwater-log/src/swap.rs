@@ -16,8 +16,8 @@ use headwater_record::{Batch, HEADER_BYTES, Header};
 
 use crate::checkpoint::Checkpoint;
 use crate::mark::Mark;
-use crate::recovery::{OpenFile, is_ours, remove_segment};
-use crate::segment::{base_of, first_checksum, stem};
+use crate::recovery::{OpenFile, is_ours};
+use crate::segment::{base_of, first_checksum, remove_if_there, remove_segment, stem};
 use crate::storage::{Storage, read_all};
 use crate::{Error, Result};
 
@@ -48,14 +48,6 @@ pub(crate) fn offer(storage: &dyn Storage, folder: &str, stem: &str) -> Result<(
     let swap = swap_path(stem);
     storage.rename(&cleaned_path(stem), &swap).map_err(Error::io("rename", storage.describe(&swap)))?;
     storage.sync_folder(folder).map_err(Error::io("sync a folder", storage.describe(folder)))
-}
-
-/// Removes a file that need not be there.
-pub(crate) fn remove_if_there(storage: &dyn Storage, path: &str) -> Result<()> {
-    match storage.remove_file(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        removed => removed.map_err(Error::io("remove a file", storage.describe(path))),
-    }
 }
 
 /// Puts the files of a committed swap in place (step 3); whatever of it was done before, and whatever of that was lost.

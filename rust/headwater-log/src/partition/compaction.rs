@@ -13,7 +13,7 @@ use super::Partition;
 use super::syncing::identity_of;
 use crate::checkpoint::Checkpoint;
 use crate::cleaner::{CHUNK_BYTES, Compaction, Copy, LastOffsets, LastSwap, Rules, Section, Verdict};
-use crate::segment::{Next, Segment, first_checksum};
+use crate::segment::{Next, Segment, first_checksum, remove_if_there, stem};
 use crate::swap::{self, Swap, cleaned_path, swap_path};
 use crate::{Error, Result};
 
@@ -142,7 +142,7 @@ impl Partition {
         let (copy, mut done) = match copied {
             Ok(Some(copied)) => copied,
             unchanged_or_failed => {
-                swap::remove_if_there(&*self.storage, &cleaned_path(stem))?;
+                remove_if_there(&*self.storage, &cleaned_path(stem))?;
                 return unchanged_or_failed.map(|_| Compaction::default());
             }
         };
@@ -207,7 +207,7 @@ impl Partition {
             group.iter().all(|old| segments.iter().any(|segment| Arc::ptr_eq(segment, old)))
         };
         if !is_there || self.check_going().is_err() {
-            swap::remove_if_there(&*self.storage, &waiting)?;
+            remove_if_there(&*self.storage, &waiting)?;
             self.check_going()?;
             return Ok(false);
         }
@@ -239,8 +239,7 @@ impl Partition {
             LastSwap::Committed(swap) => self.finish_swap(&swap),
             LastSwap::InDoubt(swap) => {
                 self.checkpoint(None)?;
-                let stem = crate::segment::stem(&self.folder, swap.base);
-                swap::remove_if_there(&*self.storage, &swap_path(&stem))?;
+                remove_if_there(&*self.storage, &swap_path(&stem(&self.folder, swap.base)))?;
                 *self.cleaner.last_swap.lock() = LastSwap::Settled;
                 Ok(())
             }

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::Partition;
-use crate::recovery::remove_segment;
-use crate::segment::Segment;
+use crate::segment::{Segment, remove_segment};
 use crate::{Error, Result};
 
 impl Partition {
