@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use headwater_log::dump::{self, Entry, OffsetsEntry};
 use headwater_log::storage::MemoryStorage;
-use headwater_record::{Codec, Header};
+use headwater_record::{Codec, ControlType, Header, Marker};
 
 const LOG: &str = "t-0/00000000000000000000.log";
 
@@ -67,7 +67,8 @@ fn markers_and_indexes_of_transactions_are_shown() {
             (
                 entry.header.unwrap().producer_id,
                 entry.header.unwrap().base_offset,
-                dump::control(&entry.records[0]).unwrap().0,
+                Marker::parse(entry.records[0].key.as_deref(), entry.records[0].value.as_deref()).unwrap().kind
+                    == ControlType::Commit,
             )
         })
         .collect();

@@ -2,7 +2,7 @@
 
 use headwater_log::dump::{self, AbortedTransaction, Entry, OffsetsEntry};
 use headwater_log::storage::DiskStorage;
-use headwater_record::{Header, Record, TimestampType};
+use headwater_record::{ControlType, Header, Marker, Record, TimestampType};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
@@ -49,7 +49,7 @@ fn batch<'py>(py: Python<'py>, entry: Entry) -> PyResult<Bound<'py, PyDict>> {
         line.set_item("lastOffset", header.last_offset())?;
         line.set_item("count", header.records_count)?;
         line.set_item("baseSequence", header.base_sequence)?;
-        line.set_item("lastSequence", last_sequence(&header))?;
+        line.set_item("lastSequence", header.last_sequence())?;
         line.set_item("producerId", header.producer_id)?;
         line.set_item("producerEpoch", header.producer_epoch)?;
         line.set_item("partitionLeaderEpoch", header.leader_epoch)?;
@@ -83,15 +83,17 @@ fn record<'py>(py: Python<'py>, header: &Header, record: &Record) -> PyResult<Bo
     line.set_item("offset", record.offset)?;
     line.set_item(time_name(header), record.timestamp)?;
     if header.is_control() {
-        if let Some((is_commit, epoch)) = dump::control(record) {
-            line.set_item("endTxnMarker", if is_commit { "COMMIT" } else { "ABORT" })?;
-            line.set_item("coordinatorEpoch", epoch)?;
-        }
+        let Some(marker) = Marker::parse(record.key.as_deref(), record.value.as_deref()) else { return Ok(line) };
+        let name = match marker.kind {
+            ControlType::Commit => "COMMIT",
+            ControlType::Abort => "ABORT",
+            ControlType::Other => return Ok(line),
+        };
+        line.set_item("endTxnMarker", name)?;
+        line.set_item("coordinatorEpoch", marker.coordinator_epoch)?;
         return Ok(line);
     }
-    let delta = i64::try_from(record.offset - header.base_offset).unwrap_or(0);
-    let sequence = if header.base_sequence < 0 { -1 } else { wrapped(i64::from(header.base_sequence) + delta) };
-    line.set_item("sequence", sequence)?;
+    line.set_item("sequence", header.sequence_at((record.offset - header.base_offset) as u32))?;
     line.set_item("key", record.key.as_ref().map(|key| PyBytes::new(py, key)))?;
     line.set_item("payload", record.value.as_ref().map(|value| PyBytes::new(py, value)))?;
     line.set_item("headers", crate::headers::decode(py, &record.headers)?)?;
@@ -103,19 +105,6 @@ fn time_name(header: &Header) -> &'static str {
         TimestampType::CreateTime => "CreateTime",
         TimestampType::LogAppendTime => "LogAppendTime",
     }
-}
-
-fn last_sequence(header: &Header) -> i64 {
-    if header.base_sequence < 0 {
-        -1
-    } else {
-        wrapped(i64::from(header.base_sequence) + i64::from(header.last_offset_delta))
-    }
-}
-
-/// Sequence numbers go on at 0 behind the largest one.
-fn wrapped(sequence: i64) -> i64 {
-    sequence % (i64::from(i32::MAX) + 1)
 }
 
 /// Entries of an `.index` file as (offset, position), and how many bytes are left over.

@@ -122,6 +122,18 @@ impl Header {
         self.last_offset().saturating_add(1)
     }
 
+    /// Sequence number of the last record; -1 if its producer does not number them.
+    #[must_use]
+    pub fn last_sequence(&self) -> i32 {
+        self.sequence_at(self.last_offset_delta)
+    }
+
+    /// Sequence number of the record so many offsets behind the first; -1 if its producer does not number them.
+    #[must_use]
+    pub fn sequence_at(&self, delta: u32) -> i32 {
+        if self.base_sequence < 0 { -1 } else { sequence_after(self.base_sequence, delta) }
+    }
+
     /// The codec of the records.
     #[must_use]
     pub fn codec(&self) -> Codec {
@@ -197,6 +209,12 @@ impl Batch {
         };
         Ok(Records::new(self.header, bytes))
     }
+}
+
+/// The sequence number `count` behind another; they go on at 0 behind the largest.
+#[must_use]
+pub fn sequence_after(sequence: i32, count: u32) -> i32 {
+    ((i64::from(sequence) + i64::from(count)) % (1 << 31)) as i32
 }
 
 /// The checksum of a whole batch as it should be, whatever its header says.

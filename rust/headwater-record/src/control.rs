@@ -29,6 +29,18 @@ pub struct Marker {
 }
 
 impl Marker {
+    /// What key and value of a control record say; None without a type.
+    #[must_use]
+    pub fn parse(key: Option<&[u8]>, value: Option<&[u8]>) -> Option<Self> {
+        let kind = match key?.get(2..4)? {
+            [0, 0] => ControlType::Abort,
+            [0, 1] => ControlType::Commit,
+            _ => ControlType::Other,
+        };
+        let epoch = value.and_then(|value| value.get(2..6)?.try_into().ok());
+        Some(Self { kind, coordinator_epoch: epoch.map_or(-1, i32::from_be_bytes) })
+    }
+
     /// The control batch of one record that says this of a producer's transaction.
     #[must_use]
     pub fn to_batch(self, producer_id: i64, epoch: i16, timestamp: i64) -> Vec<u8> {
@@ -50,13 +62,6 @@ impl Records {
     /// What the first record of a control batch says.
     pub fn marker(&self) -> Result<Marker> {
         let first = self.iter().next().ok_or(Error::Malformed { what: "a control batch without a record" })??;
-        let kind = match first.key.and_then(|key| key.get(2..4)) {
-            Some([0, 0]) => ControlType::Abort,
-            Some([0, 1]) => ControlType::Commit,
-            Some(_) => ControlType::Other,
-            None => return Err(Error::Malformed { what: "a control record without a type" }),
-        };
-        let epoch = first.value.and_then(|value| value.get(2..6)?.try_into().ok());
-        Ok(Marker { kind, coordinator_epoch: epoch.map_or(-1, i32::from_be_bytes) })
+        Marker::parse(first.key, first.value).ok_or(Error::Malformed { what: "a control record without a type" })
     }
 }

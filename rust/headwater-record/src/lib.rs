@@ -29,7 +29,7 @@ pub mod partitioner;
 mod records;
 pub mod varint;
 
-pub use batch::{Batch, HEADER_BYTES, Header, TimestampType, checksum};
+pub use batch::{Batch, HEADER_BYTES, Header, TimestampType, checksum, sequence_after};
 pub use builder::{BatchBuilder, ProducerFields};
 pub use codec::{Codec, MAX_DECOMPRESSED_BYTES};
 pub use control::{ControlType, Marker};

@@ -1,6 +1,6 @@
 //! The files beside a log: entries as they are, also where no index would have them.
 
-use super::{base_offset, contents};
+use super::{base_offset, contents, field, open};
 use crate::Result;
 use crate::mark::{self, SLOTS};
 use crate::storage::Storage;
@@ -33,10 +33,6 @@ pub struct MarkSlot {
     pub identity: u32,
 }
 
-fn number<const N: usize>(entry: &[u8], at: usize) -> [u8; N] {
-    entry[at..at + N].try_into().expect("entries are whole")
-}
-
 /// Offsets and positions of an `.index` file, and how many bytes are left over behind the last entry.
 ///
 /// # Errors
@@ -44,9 +40,8 @@ fn number<const N: usize>(entry: &[u8], at: usize) -> [u8; N] {
 pub fn offset_index(storage: &dyn Storage, path: &str) -> Result<(Vec<(u64, u32)>, usize)> {
     let (bytes, base) = (contents(storage, path)?, base_offset(path).unwrap_or(0));
     let (entries, rest) = bytes.as_chunks::<8>();
-    let entry = |entry: &[u8; 8]| {
-        (base + u64::from(u32::from_be_bytes(number(entry, 0))), u32::from_be_bytes(number(entry, 4)))
-    };
+    let entry =
+        |entry: &[u8; 8]| (base + u64::from(u32::from_be_bytes(field(entry, 0))), u32::from_be_bytes(field(entry, 4)));
     Ok((entries.iter().map(entry).collect(), rest.len()))
 }
 
@@ -57,9 +52,8 @@ pub fn offset_index(storage: &dyn Storage, path: &str) -> Result<(Vec<(u64, u32)
 pub fn time_index(storage: &dyn Storage, path: &str) -> Result<(Vec<(i64, u64)>, usize)> {
     let (bytes, base) = (contents(storage, path)?, base_offset(path).unwrap_or(0));
     let (entries, rest) = bytes.as_chunks::<12>();
-    let entry = |entry: &[u8; 12]| {
-        (i64::from_be_bytes(number(entry, 0)), base + u64::from(u32::from_be_bytes(number(entry, 8))))
-    };
+    let entry =
+        |entry: &[u8; 12]| (i64::from_be_bytes(field(entry, 0)), base + u64::from(u32::from_be_bytes(field(entry, 8))));
     Ok((entries.iter().map(entry).collect(), rest.len()))
 }
 
@@ -71,11 +65,11 @@ pub fn aborted_transactions(storage: &dyn Storage, path: &str) -> Result<(Vec<Ab
     let bytes = contents(storage, path)?;
     let (entries, rest) = bytes.as_chunks::<34>();
     let entry = |entry: &[u8; 34]| AbortedTransaction {
-        version: i16::from_be_bytes(number(entry, 0)),
-        producer_id: i64::from_be_bytes(number(entry, 2)),
-        first_offset: i64::from_be_bytes(number(entry, 10)),
-        last_offset: i64::from_be_bytes(number(entry, 18)),
-        last_stable_offset: i64::from_be_bytes(number(entry, 26)),
+        version: i16::from_be_bytes(field(entry, 0)),
+        producer_id: i64::from_be_bytes(field(entry, 2)),
+        first_offset: i64::from_be_bytes(field(entry, 10)),
+        last_offset: i64::from_be_bytes(field(entry, 18)),
+        last_stable_offset: i64::from_be_bytes(field(entry, 26)),
     };
     Ok((entries.iter().map(entry).collect(), rest.len()))
 }
@@ -85,7 +79,7 @@ pub fn aborted_transactions(storage: &dyn Storage, path: &str) -> Result<(Vec<Ab
 /// # Errors
 /// `Io` if the file cannot be read.
 pub fn mark(storage: &dyn Storage, path: &str) -> Result<Vec<MarkSlot>> {
-    let file = super::open(storage, path)?;
+    let file = open(storage, path)?;
     let slot = |position| {
         let (sequence, (durable, identity)) = mark::slot(&*file, position)?;
         Some(MarkSlot { position, sequence, durable, identity })

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use headwater_record::{Batch, Header, Record};
 
 use crate::scan::Scan;
-use crate::storage::{File, Storage};
+use crate::storage::{File, Storage, read_all};
 use crate::{Error, Result};
 
 mod indexes;
@@ -80,25 +80,18 @@ fn entry(position: u64, batch: &Batch, has_records: bool) -> Entry {
     Entry { position, end, header: Some(batch.header), fault, records: found }
 }
 
-/// Whether a control record ends its transaction well, and the epoch of the coordinator that wrote it; None for another kind.
-#[must_use]
-pub fn control(record: &Record) -> Option<(bool, i32)> {
-    let kind = record.key.as_ref()?.get(2..4)?;
-    let epoch = record.value.as_ref().and_then(|value| Some(i32::from_be_bytes(value.get(2..6)?.try_into().ok()?)));
-    match kind {
-        [0, 0] => Some((false, epoch.unwrap_or(-1))),
-        [0, 1] => Some((true, epoch.unwrap_or(-1))),
-        _ => None,
-    }
-}
-
 fn open(storage: &dyn Storage, path: &str) -> Result<Arc<dyn File>> {
     storage.open(path, false).map_err(Error::io("open", storage.describe(path)))
 }
 
 fn contents(storage: &dyn Storage, path: &str) -> Result<Bytes> {
     let file = open(storage, path)?;
-    crate::storage::read_all(&*file).map(Bytes::from).map_err(Error::io("read", storage.describe(path)))
+    read_all(&*file).map(Bytes::from).map_err(Error::io("read", storage.describe(path)))
+}
+
+/// Big-endian bytes of a field of an entry.
+fn field<const N: usize>(entry: &[u8], at: usize) -> [u8; N] {
+    entry[at..at + N].try_into().expect("entries are whole")
 }
 
 /// The offset in a file's name.

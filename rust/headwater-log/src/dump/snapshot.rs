@@ -1,6 +1,6 @@
 //! The file `<20 digits>.snapshot`: what is known of a partition's producers at an offset.
 
-use super::contents;
+use super::{contents, field};
 use crate::Result;
 use crate::storage::Storage;
 
@@ -27,10 +27,6 @@ pub struct SnapshotEntry {
     pub first_offset: i64,
 }
 
-fn number<const N: usize>(entry: &[u8], at: usize) -> [u8; N] {
-    entry[at..at + N].try_into().expect("entries are whole")
-}
-
 /// The producers of a `.snapshot` file, and what is wrong with the file.
 ///
 /// # Errors
@@ -40,8 +36,8 @@ pub fn snapshot(storage: &dyn Storage, path: &str) -> Result<(Vec<SnapshotEntry>
     let Some((head, body)) = bytes.split_at_checked(HEADER_BYTES) else {
         return Ok((Vec::new(), Some(format!("expected {HEADER_BYTES} bytes or more, got {}", bytes.len()))));
     };
-    let (version, checksum) = (i16::from_be_bytes(number(head, 0)), u32::from_be_bytes(number(head, 2)));
-    let count = i32::from_be_bytes(number(head, 6));
+    let (version, checksum) = (i16::from_be_bytes(field(head, 0)), u32::from_be_bytes(field(head, 2)));
+    let count = i32::from_be_bytes(field(head, 6));
     let (entries, rest) = body.as_chunks::<46>();
     let got = crc32c::crc32c(&bytes[6..]);
     let fault = if version != 1 {
@@ -54,14 +50,14 @@ pub fn snapshot(storage: &dyn Storage, path: &str) -> Result<(Vec<SnapshotEntry>
         None
     };
     let entry = |entry: &[u8; 46]| SnapshotEntry {
-        producer_id: i64::from_be_bytes(number(entry, 0)),
-        producer_epoch: i16::from_be_bytes(number(entry, 8)),
-        last_sequence: i32::from_be_bytes(number(entry, 10)),
-        last_offset: i64::from_be_bytes(number(entry, 14)),
-        offset_delta: i32::from_be_bytes(number(entry, 22)),
-        timestamp: i64::from_be_bytes(number(entry, 26)),
-        coordinator_epoch: i32::from_be_bytes(number(entry, 34)),
-        first_offset: i64::from_be_bytes(number(entry, 38)),
+        producer_id: i64::from_be_bytes(field(entry, 0)),
+        producer_epoch: i16::from_be_bytes(field(entry, 8)),
+        last_sequence: i32::from_be_bytes(field(entry, 10)),
+        last_offset: i64::from_be_bytes(field(entry, 14)),
+        offset_delta: i32::from_be_bytes(field(entry, 22)),
+        timestamp: i64::from_be_bytes(field(entry, 26)),
+        coordinator_epoch: i32::from_be_bytes(field(entry, 34)),
+        first_offset: i64::from_be_bytes(field(entry, 38)),
     };
     Ok((entries.iter().map(entry).collect(), fault))
 }

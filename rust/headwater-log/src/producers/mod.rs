@@ -15,7 +15,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use headwater_record::{Batch, ControlType, Header, Marker};
+use headwater_record::{Batch, ControlType, Header, Marker, sequence_after};
 
 use self::aborted::{Aborted, AbortedTransaction};
 
@@ -82,11 +82,6 @@ pub(crate) struct ProducerState {
     pub(crate) aborted: Aborted,
 }
 
-/// The sequence number `count` after another; they go on at 0 behind the largest.
-pub(crate) fn advance(sequence: i32, count: u32) -> i32 {
-    ((i64::from(sequence) + i64::from(count)) % (1 << 31)) as i32
-}
-
 impl ProducerState {
     /// Whether the log has ever held a numbered batch that is still remembered.
     pub(crate) fn is_empty(&self) -> bool {
@@ -100,13 +95,13 @@ impl ProducerState {
             return Err(Refusal::Fenced { epoch: producer.epoch });
         }
         let expected = match producer.sent.back() {
-            Some(last) if header.producer_epoch == producer.epoch => advance(last.last_sequence, 1),
+            Some(last) if header.producer_epoch == producer.epoch => sequence_after(last.last_sequence, 1),
             _ => 0,
         };
         if header.base_sequence == expected {
             return Ok(Verdict::New);
         }
-        let last_sequence = advance(header.base_sequence, header.last_offset_delta);
+        let last_sequence = sequence_after(header.base_sequence, header.last_offset_delta);
         let is_known =
             |sent: &&Sent| (sent.first_sequence, sent.last_sequence) == (header.base_sequence, last_sequence);
         match producer.sent.iter().find(is_known).filter(|_| header.producer_epoch == producer.epoch) {
@@ -148,7 +143,7 @@ impl ProducerState {
             }
             producer.sent.push_back(Sent {
                 first_sequence: header.base_sequence,
-                last_sequence: advance(header.base_sequence, header.last_offset_delta),
+                last_sequence: sequence_after(header.base_sequence, header.last_offset_delta),
                 base_offset: header.base_offset,
                 last_offset: header.last_offset(),
                 timestamp: header.max_timestamp,
@@ -241,8 +236,8 @@ mod tests {
 
     #[test]
     fn sequence_numbers_go_on_at_zero_behind_the_largest() {
-        assert_eq!(advance(i32::MAX, 1), 0);
-        assert_eq!(advance(i32::MAX - 1, 3), 1);
+        assert_eq!(sequence_after(i32::MAX, 1), 0);
+        assert_eq!(sequence_after(i32::MAX - 1, 3), 1);
         let mut state = ProducerState::default();
         state.see(&header(0, 0, i32::MAX - 1, 3), None, None);
         assert_eq!(state.check(&header(3, 0, 1, 1)), Ok(Verdict::New));

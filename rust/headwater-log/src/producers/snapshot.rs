@@ -9,7 +9,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use super::{Producer, ProducerState, Sent, advance};
+use headwater_record::sequence_after;
+
+use super::{Producer, ProducerState, Sent};
 
 const ENTRY_BYTES: usize = 46;
 const HEADER_BYTES: usize = 10;
@@ -64,7 +66,7 @@ fn entry(bytes: &[u8; ENTRY_BYTES]) -> Option<(i64, Producer)> {
         let (last_sequence, last_offset) = (int(10), u64::try_from(long(14)).ok()?);
         let delta = u32::try_from(int(22)).ok()?;
         // Numbers go round behind the largest: so many back is all but one round forward.
-        let first_sequence = advance(last_sequence, 0x8000_0000 - delta);
+        let first_sequence = sequence_after(last_sequence, 0x8000_0000 - delta);
         let base_offset = last_offset.checked_sub(delta.into())?;
         sent.push_back(Sent { first_sequence, last_sequence, base_offset, last_offset, timestamp: long(26) });
     }

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use headwater_record::{BatchBuilder, Codec, ProducerFields};
+use headwater_record::{BatchBuilder, Codec, ProducerFields, sequence_after};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::coordinator::Entry;
 use super::schema::Status;
 use crate::broker::Inner;
-use crate::producers::advance;
 use crate::{Appended, Error, Partition, Result};
 
 /// See the module; made by [`Broker::transactional_producer`](crate::Broker::transactional_producer). Threads may share one.
@@ -143,7 +142,7 @@ fn append(
     let appended = builder.finish_as(codec, producer).map_err(Error::from);
     let appended = appended.and_then(|batch| partition.append_in_transaction(batch));
     match &appended {
-        Ok(_) => drop(entry.sequences.insert(place, advance(base_sequence, count))),
+        Ok(_) => drop(entry.sequences.insert(place, sequence_after(base_sequence, count))),
         Err(error) => entry.failure = Some(error.to_string()),
     }
     appended
