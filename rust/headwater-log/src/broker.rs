@@ -4,9 +4,9 @@
 //! DIR/headwater.json   DIR/.lock   DIR/TOPIC-PARTITION/<20 digits>.log ...
 //! ```
 //! Making a topic, or more partitions of one, creates the folders first and then names them in `headwater.json` (replaced
-//! atomically); deleting one goes the other way. A folder that the file does not name is one of two things: what an interrupted creation or deletion of ours
-//! left behind (it has our checkpoint), which is removed when the name is used again; or something else's, Kafka's say,
-//! which becomes a topic when the directory is opened.
+//! atomically); deleting one goes the other way. A folder that the file does not name is one of two things: what an
+//! interrupted creation or deletion of ours left behind (it has our checkpoint), which is removed when the name is used
+//! again; or something else's, Kafka's say, which becomes a topic when the directory is opened.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -131,11 +131,8 @@ impl Broker {
         }
         let transactions = Coordinator::new(Arc::clone(&options.clock));
         if let Some(topic) = topics.get(TRANSACTIONS_TOPIC) {
-            let all = topics.values().flat_map(|topic| &topic.partitions);
-            let failed: Vec<_> = all.filter(|partition| partition.check_usable().is_err()).cloned().collect();
-            // Which transactions are open there is not known: none is decided without them.
-            transactions.load(&failed)?;
             transactions.load(&topic.partitions)?;
+            transactions.check_readable(topics.values().flat_map(|topic| &topic.partitions));
         }
         if is_writable {
             // Before committed offsets are read: some of them may be waiting for the end of a transaction.

@@ -110,6 +110,13 @@ impl Coordinator {
         Ok(())
     }
 
+    /// Decides nothing from now on if one of these partitions cannot be read: which transactions are open there is not known.
+    pub(crate) fn check_readable<'a>(&self, mut partitions: impl Iterator<Item = &'a Arc<Partition>>) {
+        if let Some(failure) = partitions.find_map(|partition| partition.check_usable().err()) {
+            self.doubt.write().get_or_insert(failure);
+        }
+    }
+
     /// Ends the transactions that were open when the log was left: committed if that was decided, else aborted. What cannot
     /// be written now stays open, and is said.
     pub(crate) fn recover(&self, partitions: &[Arc<Partition>], warnings: &mut Vec<String>) {
@@ -119,7 +126,7 @@ impl Coordinator {
             warnings.push(format!("transactions: {damage}; open ones are left open: a decision may lie there"));
             return;
         }
-        let entries: Vec<Arc<Mutex<Entry>>> = self.entries.read().values().cloned().collect();
+        let entries = self.entries();
         let by_id: HashMap<i64, &Arc<Mutex<Entry>>> =
             entries.iter().map(|entry| (entry.lock().state.producer_id, entry)).collect();
         let ends: Vec<u64> = partitions.iter().map(|partition| partition.next_offset()).collect();
@@ -203,11 +210,7 @@ impl Coordinator {
         });
         {
             let mut entry = entry.lock();
-            match entry.state.status {
-                Status::Ongoing => self.end(&mut entry, false, offsets)?,
-                Status::PrepareCommit | Status::PrepareAbort => self.complete(&mut entry, Some(offsets))?,
-                Status::Empty | Status::CompleteCommit | Status::CompleteAbort => {}
-            }
+            self.end_what_is_open(&mut entry, offsets)?;
             entry.state.timeout_ms = timeout_ms;
             entry.state.status = Status::Empty;
             entry.is_overdue = false;
@@ -250,6 +253,15 @@ impl Coordinator {
         self.complete(entry, Some(offsets))
     }
 
+    /// Aborts what is undecided, and finishes what is decided.
+    fn end_what_is_open(&self, entry: &mut Entry, offsets: &OffsetStore) -> Result<()> {
+        match entry.state.status {
+            Status::Ongoing => self.end(entry, false, offsets),
+            Status::PrepareCommit | Status::PrepareAbort => self.complete(entry, Some(offsets)),
+            Status::Empty | Status::CompleteCommit | Status::CompleteAbort => Ok(()),
+        }
+    }
+
     /// Does what was decided: a marker in every partition, then the offsets.
     fn complete(&self, entry: &mut Entry, offsets: Option<&OffsetStore>) -> Result<()> {
         let commits = entry.state.status == Status::PrepareCommit;
@@ -279,8 +291,7 @@ impl Coordinator {
     /// Aborts the transactions that have taken too long; their producers are fenced by the epoch that this raises.
     pub(crate) fn abort_overdue(&self, offsets: &OffsetStore) {
         let now = self.clock.now_ms();
-        let entries: Vec<Arc<Mutex<Entry>>> = self.entries.read().values().cloned().collect();
-        for entry in entries {
+        for entry in self.entries() {
             // Whoever holds it is in the middle of a step: it is looked at again next time.
             let Some(mut entry) = entry.try_lock() else { continue };
             let age = now.saturating_sub(entry.state.started_ms);
@@ -295,16 +306,9 @@ impl Coordinator {
 
     /// Aborts whatever is open: the log is being closed.
     pub(crate) fn abort_all(&self, offsets: &OffsetStore) -> Result<()> {
-        let entries: Vec<Arc<Mutex<Entry>>> = self.entries.read().values().cloned().collect();
         let mut outcome = Ok(());
-        for entry in entries {
-            let mut entry = entry.lock();
-            let ended = match entry.state.status {
-                Status::Ongoing => self.end(&mut entry, false, offsets),
-                Status::PrepareCommit | Status::PrepareAbort => self.complete(&mut entry, Some(offsets)),
-                Status::Empty | Status::CompleteCommit | Status::CompleteAbort => Ok(()),
-            };
-            outcome = outcome.and(ended);
+        for entry in self.entries() {
+            outcome = outcome.and(self.end_what_is_open(&mut entry.lock(), offsets));
         }
         outcome
     }
@@ -316,10 +320,14 @@ impl Coordinator {
 
     /// Every transactional id, by name.
     pub(crate) fn describe(&self) -> Vec<TransactionDescription> {
-        let entries: Vec<Arc<Mutex<Entry>>> = self.entries.read().values().cloned().collect();
-        let mut found: Vec<_> = entries.iter().map(|entry| entry.lock().describe()).collect();
+        let mut found: Vec<_> = self.entries().iter().map(|entry| entry.lock().describe()).collect();
         found.sort_by(|one, other| one.id.cmp(&other.id));
         found
+    }
+
+    /// Every transactional id; their locks are taken one by one, without that of the list.
+    fn entries(&self) -> Vec<Arc<Mutex<Entry>>> {
+        self.entries.read().values().cloned().collect()
     }
 
     fn raise_epoch(&self, entry: &mut Entry) {
