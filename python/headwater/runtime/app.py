@@ -1,7 +1,7 @@
 """`App`: a topology and where it runs.
 
 Making an app opens nothing. `run` opens the broker (or takes an open one), creates the topics that are missing, makes a
-task for every sub-topology and partition, and lets worker threads step them until it is told to stop. Tasks share
+task for every sub-topology and partition, and lets threads step them until it is told to stop. Tasks share
 nothing but the log; each commits by itself.
 """
 
@@ -13,7 +13,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from types import FrameType
 from typing import Any, Literal, get_args
 
@@ -24,15 +23,16 @@ from headwater.log import open as open_broker
 from headwater.runtime.committer import AtLeastOnce, Committer, ExactlyOnce, ProcessingGuarantee
 from headwater.runtime.metrics import Metrics, Progress, collect
 from headwater.runtime.plan import Settings
+from headwater.runtime.provisioning import prepare_topics, repartition_topics
 from headwater.runtime.stores import StoreView
 from headwater.runtime.task import StreamTask
+from headwater.runtime.threads import replay, serve
 from headwater.time import Duration, parse_duration_ms
 from headwater.topics import check_topic_name
 from headwater.topology import Topology
 from headwater.topology import nodes as n
 
 _LOGGER = logging.getLogger("headwater")
-_IDLE_SECONDS = 0.05
 _SIZES = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
 
 
@@ -288,51 +288,17 @@ class App(StreamsBuilder):
         return ExactlyOnce(broker, self.id, f"{number}_{partition}", commit_seconds=self._commit_seconds)
 
     def _serve(self) -> None:
-        threads = min(self._threads or _cores(), max(1, len(self._tasks)))
-        if threads == 1:
-            _Worker(self._tasks, self._stop, self._commit_seconds).run()
-            return
-        workers = [_Worker(self._tasks[number::threads], self._stop, self._commit_seconds) for number in range(threads)]
-        errors = _in_threads([worker.run for worker in workers], self._stop)
-        if errors:
-            raise errors[0]
+        serve(self._tasks, self._stop, threads=self._threads, commit_seconds=self._commit_seconds)
 
     def _replay(self, closes: bool) -> None:  # noqa: FBT001
-        ends = {id(task): task.ends() for task in self._tasks}
-        self._drain(ends, closes=False)
-        if closes and not self._stop.is_set():
-            self._drain(ends, closes=True)
-
-    def _drain(self, ends: dict[int, dict[tuple[str, int], int]], *, closes: bool) -> None:
-        """Take the tasks to these ends, and to those of internal topics, wherever they come to lie.
-
-        Sub-topologies in order: what one writes for the next is complete before the next one's end is taken. And again, as
-        long as one has written for itself, or for one before it.
-        """
-        is_growing = True
-        while is_growing:
-            for number in sorted({task.sub_topology for task in self._tasks}):
-                group = [task for task in self._tasks if task.sub_topology == number]
-                for task in group:
-                    ends[id(task)].update(task.internal_ends())
-                self._replay_group(group, ends, closes=closes)
-                if self._stop.is_set():
-                    return
-            closes = False
-            is_growing = any(not task.internal_ends().items() <= ends[id(task)].items() for task in self._tasks)
-
-    def _replay_group(
-        self, group: list[StreamTask], ends: dict[int, dict[tuple[str, int], int]], *, closes: bool
-    ) -> None:
-        slack = None if len(group) == 1 else _order_slack_ms(self.topology, group[0])
-        if slack is not None:
-            _replay_in_order(group, ends, slack, self._stop, self._commit_seconds)
-        work = [_Replay(task, ends[id(task)], closes, self._stop, self._commit_seconds).run for task in group]
-        errors = _in_threads(work, self._stop, limit=self._threads or _cores())
-        if errors:
-            raise errors[0]
-
-    # --- tasks and topics -------------------------------------------------------------------------------------------
+        replay(
+            self._tasks,
+            self.topology,
+            self._stop,
+            closes=closes,
+            threads=self._threads,
+            commit_seconds=self._commit_seconds,
+        )
 
     def _make_tasks(self, broker: Broker) -> list[StreamTask]:
         topology = self.topology
@@ -340,232 +306,27 @@ class App(StreamsBuilder):
             raise TopologyError(
                 "expected a topology, got an empty one - at run; start with app.stream() or app.table()"
             )
-        names = {node.topic: f"{self.id}-{node.topic}" for node in topology.nodes if isinstance(node, n.Repartition)}
+        names = repartition_topics(self.id, topology)
         policies = self.policies()
-        tasks: list[StreamTask] = []
         groups = topology.sub_topologies()
-        widths = self._prepare_all_topics(broker, topology, groups, names)
-        for number, nodes in enumerate(groups):
-            if number not in widths:
-                continue
-            for partition in range(widths[number]):
-                tasks.append(
-                    StreamTask(
-                        self.id,
-                        number,
-                        partition,
-                        nodes,
-                        topology,
-                        self.settings(logged=True),
-                        broker,
-                        self._committer(broker, number, partition),
-                        names,
-                        policies,
-                        batch_size=self._batch_size,
-                        idle_seconds=self._idle_seconds,
-                    )
-                )
-        return tasks
-
-    def _prepare_all_topics(
-        self, broker: Broker, topology: Topology, groups: list[tuple[n.Node, ...]], names: dict[str, str]
-    ) -> dict[int, int]:
-        """Make what is missing; returns how many tasks each sub-topology has.
-
-        How many partitions a repartition topic has depends on who writes it: so writers come before readers, whatever their
-        numbers. Where each of several waits for the others, the first one is looked at again when all topics are there.
-        """
-        waiting = {
-            number: nodes
-            for number, nodes in enumerate(groups)
-            if not all(isinstance(node, n.GlobalTableSource) for node in nodes)
-        }
-        widths: dict[int, int] = {}
-        again: dict[int, tuple[n.Node, ...]] = {}
-        while waiting:
-            known = set(broker.topics())
-            ready = [i for i, nodes in waiting.items() if all(names[node.topic] in known for node in _read_here(nodes))]
-            number = min(ready or waiting)
-            nodes = waiting.pop(number)
-            if not ready:
-                again[number] = nodes
-            widths[number] = self._prepare_topics(broker, topology, nodes, names)
-        return widths | {i: self._prepare_topics(broker, topology, nodes, names) for i, nodes in again.items()}
-
-    def _prepare_topics(
-        self, broker: Broker, topology: Topology, nodes: tuple[n.Node, ...], names: dict[str, str]
-    ) -> int:
-        members = {node.id for node in nodes}
-        known = set(broker.topics())
-        read_here = [names[node.topic] for node in _read_here(nodes)]
-        counts = {name: broker.topic(name).partitions for name in read_here if name in known}
-        for node in nodes:
-            if isinstance(node, n.StreamSource | n.TableSource):
-                for topic in node.topics if isinstance(node, n.StreamSource) else (node.topic,):
-                    counts[topic] = broker.topic(topic).partitions
-            elif isinstance(node, n.GlobalTableSource):
-                broker.topic(node.topic)
-        joined = [node for node in nodes if isinstance(node, n.StreamStreamJoin | n.StreamTableJoin | n.TableTableJoin)]
-        if joined and len(set(counts.values())) > 1:
-            shown = ", ".join(f"'{topic}' has {count}" for topic, count in sorted(counts.items()))
-            raise TopologyError(
-                f"expected topics of one join to have as many partitions each, got {shown} - at {joined[0].name}; "
-                "put .repartition(partitions=...) in front of one"
+        return [
+            StreamTask(
+                self.id,
+                number,
+                partition,
+                groups[number],
+                topology,
+                self.settings(logged=True),
+                broker,
+                self._committer(broker, number, partition),
+                names,
+                policies,
+                batch_size=self._batch_size,
+                idle_seconds=self._idle_seconds,
             )
-        width = max(counts.values(), default=1)
-
-        def ensure(name: str, partitions: int, **settings: Any) -> None:
-            if name not in known:
-                broker.create_topic(name, partitions=partitions, **settings)
-                known.add(name)
-
-        for node in nodes:
-            if isinstance(node, n.Repartition) and node.inputs[0].id in members:
-                ensure(names[node.topic], node.partitions or width)
-            elif isinstance(node, n.Sink):
-                ensure(node.topic, width)
-                broker.remember_serdes(node.topic, key=node.inputs[0].key, value=node.inputs[0].value)
-            elif isinstance(node, n.StreamStreamJoin):
-                ensure(f"{self.id}-{node.this_store.removesuffix('-store')}-changelog", width)
-            elif isinstance(node, n.StreamAggregate) and node.late_topic is not None:
-                ensure(node.late_topic, width)
-                broker.remember_serdes(node.late_topic, key=node.inputs[0].key, value=node.inputs[0].value)
-            store = topology.materialized(node)
-            if store is not None and store.logging and not isinstance(node, n.GlobalTableSource):
-                ensure(f"{self.id}-{store.name}-changelog", width)
-        return width
-
-
-def _read_here(nodes: tuple[n.Node, ...]) -> list[n.Repartition]:
-    """The repartition topics that a sub-topology reads and another one writes."""
-    members = {node.id for node in nodes}
-    return [node for node in nodes if isinstance(node, n.Repartition) and node.inputs[0].id not in members]
-
-
-class _Worker:
-    """Steps its tasks in turn until it is told to stop."""
-
-    def __init__(self, tasks: list[StreamTask], stop: threading.Event, commit_seconds: float) -> None:
-        self.tasks = tasks
-        self.stop = stop
-        self.commit_seconds = commit_seconds
-
-    def run(self) -> None:
-        committed = time.monotonic()
-        while not self.stop.is_set():
-            done = sum(task.step() for task in self.tasks)
-            if not done or time.monotonic() - committed >= self.commit_seconds:
-                for task in self.tasks:
-                    task.commit()
-                committed = time.monotonic()
-            if not done:
-                self.wait()
-        for task in self.tasks:
-            task.commit()
-
-    def wait(self) -> None:
-        """Wait for records, but not for long: a repartition topic of another worker may be it."""
-        if self.tasks and self.tasks[0].wait(_IDLE_SECONDS):
-            return
-        if not self.tasks:
-            self.stop.wait(_IDLE_SECONDS)
-
-
-class _Replay:
-    """Steps one task until it has processed what its sources held at the beginning."""
-
-    def __init__(
-        self, task: StreamTask, ends: dict[tuple[str, int], int], closes: bool, stop: threading.Event, commit: float  # noqa: FBT001
-    ) -> None:  # fmt: skip
-        self.task = task
-        self.ends = ends
-        self.closes = closes
-        self.stop = stop
-        self.commit_seconds = commit
-
-    def run(self) -> None:
-        committed = time.monotonic()
-        while not self.stop.is_set() and self.task.step(self.ends):
-            if time.monotonic() - committed >= self.commit_seconds:
-                self.task.commit()
-                committed = time.monotonic()
-        if self.closes and not self.stop.is_set():
-            self.task.close_windows()
-        self.task.commit()
-
-
-def _order_slack_ms(topology: Topology, task: StreamTask) -> int | None:
-    """How far the tasks of a sub-topology may drift apart in event time, or None if nothing downstream minds.
-
-    Tasks that write one repartition topic decide together how far out of order it is, and windows behind it drop what is
-    later than their grace: half of the smallest one leaves the other half to the data's own disorder.
-    """
-    graces = []
-    for repartition in task.runner.plan.repartitions.values():
-        for node in topology.descendants(repartition):
-            window = getattr(node, "window", None)
-            if window is not None:
-                graces.append(window.grace_ms // 2)
-    return min(graces, default=None)
-
-
-def _replay_in_order(
-    tasks: list[StreamTask],
-    ends: dict[int, dict[tuple[str, int], int]],
-    slack_ms: int,
-    stop: threading.Event,
-    commit_seconds: float,
-) -> None:
-    """Step tasks in turn, always the one that is behind in event time, and not far beyond the next one."""
-    committed = time.monotonic()
-    while not stop.is_set():
-        heads = sorted(
-            (head, number)
-            for number, task in enumerate(tasks)
-            if (head := task.next_timestamp(ends[id(task)])) is not None
-        )
-        if not heads:
-            return
-        task = tasks[heads[0][1]]
-        task.step(ends[id(task)], until=heads[1][0] + slack_ms if len(heads) > 1 else None)
-        if time.monotonic() - committed >= commit_seconds:
-            for each in tasks:
-                each.commit()
-            committed = time.monotonic()
-
-
-def _in_threads(work: list[Callable[[], None]], stop: threading.Event, limit: int | None = None) -> list[BaseException]:
-    """Run functions in threads; the first error stops the others and is returned."""
-    errors: list[BaseException] = []
-    if len(work) == 1:
-        work[0]()
-        return errors
-    waiting = list(work)
-    lock = threading.Lock()
-
-    def take() -> None:
-        while True:
-            with lock:
-                if not waiting or errors:
-                    return
-                function = waiting.pop(0)
-            try:
-                function()
-            except BaseException as error:
-                errors.append(error)
-                stop.set()
-                return
-
-    threads = [
-        threading.Thread(target=take, name=f"headwater-{i}", daemon=True)
-        for i in range(min(len(work), limit or len(work)))
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        while thread.is_alive():
-            thread.join(0.1)
-    return errors
+            for number, width in sorted(prepare_topics(broker, self.id, topology).items())
+            for partition in range(width)
+        ]
 
 
 class _Interrupts:
@@ -588,12 +349,6 @@ class _Interrupts:
     def __exit__(self, *_: object) -> None:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)
-
-
-def _cores() -> int:
-    import os
-
-    return os.cpu_count() or 1
 
 
 def _size(text: str) -> int:
