@@ -24,13 +24,11 @@ TIMEOUT_SECONDS = 60
 
 
 class Committer(Protocol):
-    """Makes a task's work count.
+    """Makes a task's work count."""
 
-    Attributes:
-        transaction: What appends are a part of, if anything.
-    """
-
-    transaction: Transaction | None
+    @property
+    def transaction(self) -> Transaction | None:
+        """What appends are a part of, if anything."""
 
     def begin(self) -> None:
         """Get ready for the first append since the last commit; more often does nothing."""
@@ -87,12 +85,11 @@ class ExactlyOnce:
             commit_seconds: How far apart commits are.
         """
         timeout = min(900.0, max(TIMEOUT_SECONDS, 2 * commit_seconds))
-        self.transaction: Transaction | None = broker._shared.transaction(f"{group}-{task}", f"{timeout:g}s")
+        self.transaction: Transaction = broker._shared.transaction(f"{group}-{task}", f"{timeout:g}s")
         self._group = group
 
     def begin(self) -> None:
         """Begin a transaction unless one is open."""
-        assert self.transaction is not None
         if not self.transaction.is_open():
             self.transaction.begin()
 
@@ -102,13 +99,11 @@ class ExactlyOnce:
         Args:
             offsets: The task's positions.
         """
-        assert self.transaction is not None
         self.begin()
         self.transaction.send_offsets(self._group, offsets)
         self.transaction.commit()
 
     def abandon(self) -> None:
         """Abort what is open."""
-        assert self.transaction is not None
         if self.transaction.is_open():
             self.transaction.abort()
