@@ -1,6 +1,4 @@
 //! A crash at every storage operation of a compaction, and of the recovery from it: the last value of every key is there.
-//!
-//! `HEADWATER_SOAK=N` crashes the compaction of a million updates at N operations (`make soak`).
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 #[path = "support/compacted.rs"]
@@ -11,7 +9,10 @@ mod dying;
 mod workload;
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use compacted::{Entry, Model, SETTINGS, entry, partition, read};
 use headwater_log::storage::{Image, Level, SimulatedStorage, Storage};
@@ -25,7 +26,7 @@ fn batch_of(first: u64, keys: u64, count: u64) -> Vec<Entry> {
 }
 
 /// A closed directory with so many updates of so many keys.
-fn filled(keys: u64, updates: u64, batch: u64, segment_bytes: &str) -> (Image, Model) {
+fn filled(keys: u64, updates: u64, batch: u64, segment_bytes: &str) -> Filled {
     let storage = Arc::new(SimulatedStorage::default());
     let broker = workload::open(&storage).unwrap();
     let settings = workload::settings(&[&SETTINGS[..], &[("segment.bytes", segment_bytes)]].concat());
@@ -36,7 +37,7 @@ fn filled(keys: u64, updates: u64, batch: u64, segment_bytes: &str) -> (Image, M
         model.append(&log, &batch_of(log.next_offset(), keys, batch), codec).unwrap();
     }
     broker.close().unwrap();
-    (storage.image(Level::Killed), model)
+    Filled { image: storage.image(Level::Killed), table: table(&model.records), records: model.records }
 }
 
 /// The last value of each key, and where it is.
@@ -44,63 +45,82 @@ type Table = BTreeMap<Vec<u8>, (u64, Vec<u8>)>;
 
 fn table(records: &BTreeMap<u64, Entry>) -> Table {
     let mut table = Table::new();
+    update(&mut table, records.iter());
+    table
+}
+
+fn update<'a>(table: &mut Table, records: impl Iterator<Item = (&'a u64, &'a Entry)>) {
     for (offset, entry) in records {
         match &entry.value {
             Some(value) => drop(table.insert(entry.key.clone(), (*offset, value.clone()))),
             None => drop(table.remove(&entry.key)),
         }
     }
-    table
+}
+
+/// What a directory was filled with before the work began.
+struct Filled {
+    image: Image,
+    records: BTreeMap<u64, Entry>,
+    table: Table,
 }
 
 /// What the program has written, for sure and perhaps.
-struct Written {
-    original: BTreeMap<u64, Entry>,
-    /// Offsets before the work began.
-    filled: u64,
+struct Written<'a> {
+    before: &'a Filled,
+    since: BTreeMap<u64, Entry>,
     sure: Table,
     perhaps: Table,
 }
 
+impl<'a> Written<'a> {
+    fn nothing_since(before: &'a Filled) -> Self {
+        Self { before, since: BTreeMap::new(), sure: before.table.clone(), perhaps: before.table.clone() }
+    }
+
+    fn get(&self, offset: u64) -> Option<&Entry> {
+        self.before.records.get(&offset).or_else(|| self.since.get(&offset))
+    }
+}
+
 /// Compacts, appends, compacts again when the tombstones may go, and closes, until a storage operation fails.
-fn work(storage: &Arc<SimulatedStorage>, keys: u64, written: &mut Written) -> Result<()> {
+fn work(storage: &Arc<SimulatedStorage>, keys: u64, written: &mut Written<'_>) -> Result<()> {
     let broker = workload::open(storage)?;
     let log = partition(&broker)?;
     log.compact(0, true)?;
-    let mut model = Model { records: written.original.clone(), ..Model::default() };
     for _ in 0..4 {
         let first = log.next_offset();
         let entries = batch_of(first, keys, 3);
-        model.records.extend((first..).zip(entries.iter().cloned()));
-        written.original.clone_from(&model.records);
-        written.perhaps = table(&model.records);
-        model.append(&log, &entries, Codec::None)?;
+        written.since.extend((first..).zip(entries.iter().cloned()));
+        update(&mut written.perhaps, written.since.range(first..));
+        Model::default().append(&log, &entries, Codec::None)?;
         written.sure.clone_from(&written.perhaps);
     }
     log.compact(2_000, true)?;
     broker.close()
 }
 
-fn check(log: &Partition, written: &Written, what: &str) {
+fn check(log: &Partition, written: &Written<'_>, what: &str) {
     let found = read(log, Isolation::Uncommitted);
     for (offset, entry) in &found {
-        assert_eq!(written.original.get(offset), Some(entry), "{what}: offset {offset}");
+        assert_eq!(written.get(*offset), Some(entry), "{what}: offset {offset}");
     }
     let found = table(&found);
     assert!(found == written.sure || found == written.perhaps, "{what}: {found:?}\ninstead of\n{:?}", written.sure);
 }
 
 /// A reader sees the log up to what is known to be durable; the mark of that is not synced, the checkpoint is.
-fn check_reader(log: &Partition, written: &Written, what: &str) {
+fn check_reader(log: &Partition, written: &Written<'_>, what: &str) {
     let end = log.high_watermark();
-    assert!(end >= written.filled, "{what}: a reader sees {end} offsets");
-    let expected = table(&written.original.range(..end).map(|(at, entry)| (*at, entry.clone())).collect());
+    assert!(end >= written.before.records.len() as u64, "{what}: a reader sees {end} offsets");
+    let mut expected = written.before.table.clone();
+    update(&mut expected, written.since.range(..end));
     let found = table(&read(log, Isolation::Uncommitted));
     assert!(found == expected, "{what}, read up to {end}: {found:?}\ninstead of\n{expected:?}");
 }
 
 /// Recovers, as a reader and as a writer, checks, and goes on.
-fn recover(image: &Image, written: &Written, what: &str) {
+fn recover(image: &Image, written: &Written<'_>, what: &str) {
     let storage = Arc::new(image.storage());
     let before = storage.contents();
     let options = Options { mode: Mode::Read, ..Options::default() };
@@ -123,21 +143,19 @@ fn recover(image: &Image, written: &Written, what: &str) {
     broker.close().unwrap();
 }
 
-fn crashed_at(operation: u64, image: &Image, model: &Model, keys: u64) -> (Arc<SimulatedStorage>, Written, bool) {
-    let storage = Arc::new(dying::from(image, Some(operation)));
-    let sure = table(&model.records);
-    let mut written =
-        Written { original: model.records.clone(), filled: model.records.len() as u64, perhaps: sure.clone(), sure };
+fn crashed_at(operation: u64, filled: &Filled, keys: u64) -> (Arc<SimulatedStorage>, Written<'_>, bool) {
+    let storage = Arc::new(dying::from(&filled.image, Some(operation)));
+    let mut written = Written::nothing_since(filled);
     let is_over = work(&storage, keys, &mut written).is_ok();
     (storage, written, is_over)
 }
 
 #[test]
 fn the_last_value_of_every_key_is_there_wherever_a_compaction_crashes() {
-    let (image, model) = filled(10, 200, 6, "2048");
+    let filled = filled(10, 200, 6, "2048");
     let mut operations = 0;
     for operation in 1.. {
-        let (storage, written, is_over) = crashed_at(operation, &image, &model, 10);
+        let (storage, written, is_over) = crashed_at(operation, &filled, 10);
         for crash in Level::ALL {
             recover(&storage.image(crash), &written, &format!("operation {operation}, {crash:?}"));
         }
@@ -151,10 +169,10 @@ fn the_last_value_of_every_key_is_there_wherever_a_compaction_crashes() {
 
 #[test]
 fn nor_is_it_lost_when_the_recovery_crashes_too() {
-    let (image, model) = filled(5, 120, 6, "1024");
+    let filled = filled(5, 120, 6, "1024");
     let mut recoveries = 0;
     for operation in (1..).step_by(3) {
-        let (storage, written, is_over) = crashed_at(operation, &image, &model, 5);
+        let (storage, written, is_over) = crashed_at(operation, &filled, 5);
         if is_over {
             break;
         }
@@ -178,8 +196,8 @@ fn nor_is_it_lost_when_the_recovery_crashes_too() {
 
 #[test]
 fn an_operation_that_fails_leaves_the_old_state_and_the_next_compaction_goes_on() {
-    let (image, mut model) = filled(10, 300, 6, "2048");
-    let original = table(&model.records);
+    let Filled { image, records, table: original } = filled(10, 300, 6, "2048");
+    let mut model = Model { records, ..Model::default() };
     model.compact(0);
     let mut failures = 0;
     for after in 1.. {
@@ -220,18 +238,23 @@ fn an_operation_that_fails_leaves_the_old_state_and_the_next_compaction_goes_on(
 }
 
 #[test]
-#[ignore = "minutes"]
+#[ignore = "a crash at each of a thousand operations on a million records (make soak)"]
 fn a_million_updates_of_a_thousand_keys() {
-    let points = std::env::var("HEADWATER_SOAK").ok().and_then(|count| count.parse().ok()).unwrap_or(20);
-    let (image, model) = filled(1_000, 1_000_000, 200, "1048576");
-    let (whole, _, is_over) = crashed_at(u64::MAX, &image, &model, 1_000);
+    let filled = filled(1_000, 1_000_000, 200, "1048576");
+    let (whole, _, is_over) = crashed_at(u64::MAX, &filled, 1_000);
     assert!(is_over);
-    let operations = whole.tried();
-    for point in 0..points.min(operations) {
-        let operation = 1 + point * operations / points.min(operations);
-        let (storage, written, _) = crashed_at(operation, &image, &model, 1_000);
-        let crash = Level::ALL[point as usize % Level::ALL.len()];
-        recover(&storage.image(crash), &written, &format!("operation {operation} of {operations}, {crash:?}"));
-    }
-    println!("{operations} operations, crashed at {} of them", points.min(operations));
+    let (operations, next) = (whole.tried(), AtomicU64::new(1));
+    let crash = || {
+        while let Some(operation) = Some(next.fetch_add(1, Ordering::Relaxed)).filter(|next| *next <= operations) {
+            let (storage, written, _) = crashed_at(operation, &filled, 1_000);
+            let crash = Level::ALL[operation as usize % Level::ALL.len()];
+            recover(&storage.image(crash), &written, &format!("operation {operation} of {operations}, {crash:?}"));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(crash);
+        }
+    });
+    println!("{operations} operations, a crash at each");
 }
