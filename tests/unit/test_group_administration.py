@@ -137,11 +137,34 @@ def test_a_reset_survives_the_process(tmp_path: Path) -> None:
             reader.reset_offsets("new", shift_by=-1)
 
 
+def test_offsets_of_some_partitions_are_deleted_and_stay_so(tmp_path: Path) -> None:
+    with hw.open(tmp_path) as broker:
+        for topic in ("t", "other"):
+            broker.create_topic(topic, partitions=2)
+        broker.reset_offsets("g", to="earliest", topics=["other", "t"])
+        assert broker.delete_offsets("g", topics=["other"], partitions=[P1, ("t", 7)]) == [
+            ("other", 0),
+            ("other", 1),
+            P1,
+        ]
+        assert broker.delete_offsets("g", topics=["other"]) == []
+        with pytest.raises(hw.InvalidArgumentError, match=r"write \['t'\]"):
+            broker.delete_offsets("g", topics="t")
+    with hw.open(tmp_path) as broker:
+        assert broker.committed("g") == {P0: 0}
+        assert broker.delete_offsets("g", topics=["t"]) == [P0]
+        assert broker.groups() == []
+
+
 def test_a_group_with_members_is_not_reset_and_not_deleted(broker: hw.Broker) -> None:
     now = 0.0
     broker._shared.groups.monotonic = lambda: now
     with broker.consumer("t", group="g", group_instance_id="s", session_timeout="45s"):
-        for act in (broker.delete_group, lambda group: broker.reset_offsets(group, to="earliest", dry_run=True)):
+        for act in (
+            broker.delete_group,
+            lambda group: broker.delete_offsets(group, topics=["t"]),
+            lambda group: broker.reset_offsets(group, to="earliest", dry_run=True),
+        ):
             with pytest.raises(hw.InvalidArgumentError, match="without consumers, got 'g' with 1; close"):
                 act("g")
     with pytest.raises(hw.InvalidArgumentError, match="1 of them away"):
@@ -158,6 +181,8 @@ def test_an_applications_group_is_not_reset(broker: hw.Broker) -> None:
     before = broker.committed("copies")
     with pytest.raises(hw.InvalidArgumentError, match=r"app\.reset"):
         broker.reset_offsets("copies", to="earliest")
+    with pytest.raises(hw.InvalidArgumentError, match=r"app\.reset"):
+        broker.delete_offsets("copies", topics=["t"])
     assert broker.committed("copies") == before
 
 

@@ -71,6 +71,41 @@ def delete(groups: Groups, data: Data = DATA) -> None:
             say(f"deleted {name}")
 
 
+@app.command("offset-delete")
+def offset_delete(
+    group: Group,
+    topic: Annotated[
+        list[str],
+        typer.Option("--topic", "-t", metavar="TOPIC[:0,1,2]", help="All or some partitions; may be repeated."),
+    ],
+    data: Data = DATA,
+    output: Output = None,
+) -> None:
+    """Forget what a group has committed for some topics or partitions."""
+    topics, partitions = _places(topic)
+    with opened(data, "rw") as broker:
+        broker.describe_group(group)  # says who is meant, should there be no such group
+        deleted = broker.delete_offsets(group, topics=topics, partitions=partitions)
+    rows = ({"group": group, "topic": place.topic, "partition": place.partition} for place in deleted)
+    show(rows, output, columns=("group", "topic", "partition"))
+
+
+def _places(written: list[str]) -> tuple[list[str], list[tuple[str, int]]]:
+    """Topics, and partitions of others, as ``TOPIC`` and ``TOPIC:0,1,2`` say."""
+    from headwater.errors import InvalidArgumentError
+
+    topics, partitions = [], []
+    for text in written:
+        name, has_numbers, numbers = text.partition(":")
+        if not has_numbers:
+            topics.append(name)
+        elif all(number.isdecimal() for number in numbers.split(",")):
+            partitions += [(name, int(number)) for number in numbers.split(",")]
+        else:
+            raise InvalidArgumentError(f"expected TOPIC or TOPIC:0,1,2, got {text!r} - at --topic")
+    return topics, partitions
+
+
 def _summary(broker: "Broker", name: str) -> dict[str, Any]:
     committed = broker.committed(name)
     return {

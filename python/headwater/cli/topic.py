@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headwater.cli.analyze import analyze
 from headwater.cli.consume import consume
 from headwater.cli.options import DATA, Data, Format, Output, opened
 from headwater.cli.output import chosen, say, show, show_table, text
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Make, list, describe, change, delete, write and read topics.")
 app.command("produce")(produce)
 app.command("consume")(consume)
+app.command("analyze")(analyze)
 
 Names = Annotated[list[str], typer.Argument(metavar="TOPIC...")]
 Name = Annotated[str, typer.Argument(metavar="TOPIC")]

@@ -20,7 +20,7 @@ from headwater._typing import (
 from headwater.errors import InvalidArgumentError, UnknownGroupError, UnknownTopicError
 from headwater.log.administration import TopicAdministration
 from headwater.log.consumer import Consumer
-from headwater.log.groups import GroupDescription, OffsetReset, ResetTarget, plan_reset
+from headwater.log.groups import GroupDescription, OffsetReset, ResetTarget, of_consumers, plan_reset
 from headwater.records import TopicPartition
 from headwater.serdes import Serde, resolve
 from headwater.time import Duration, parse_duration_ms
@@ -389,6 +389,38 @@ class Broker(TopicAdministration):
         """
         shared = self._writable()
         shared.groups.while_empty(group, lambda: shared.core.delete_group(group))
+
+    def delete_offsets(
+        self,
+        group: str,
+        *,
+        topics: Iterable[str] = (),
+        partitions: Iterable[tuple[str, int]] = (),
+    ) -> list[TopicPartition]:
+        """Forget what a group without members has committed for some topics or partitions, also of deleted topics.
+
+        Args:
+            group: Name of the group.
+            topics: All partitions of these topics.
+            partitions: These partitions, as ``(topic, partition)``; together with those of `topics`.
+
+        Returns:
+            The partitions that had a committed offset and have none now, in order.
+
+        Raises:
+            InvalidArgumentError: The group has members or is an application's, or a topic is not given in a list.
+        """
+        shared = self._writable()
+        if isinstance(topics, str):
+            raise InvalidArgumentError(f"expected a list of topics, got {topics!r} - at topics; write [{topics!r}]")
+        of_topics, of_partitions = set(topics), {TopicPartition(*place) for place in partitions}
+
+        def delete() -> list[TopicPartition]:
+            committed = of_consumers(shared.core, group)
+            meant = {(t, p) for t, p in committed if t in of_topics} | of_partitions
+            return [TopicPartition(*place) for place in shared.core.delete_offsets(group, meant)]
+
+        return shared.groups.while_empty(group, delete)
 
     # --- the rest -----------------------------------------------------------------------------------------------------
 

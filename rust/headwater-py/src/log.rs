@@ -1,5 +1,6 @@
 //! `Log`: an open directory of topics, as `headwater.log` uses it. Arguments come checked from there.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -360,6 +361,18 @@ impl Log {
     fn delete_group(&self, py: Python<'_>, group: &str) -> PyResult<()> {
         self.liveness.check()?;
         py.enter(|| self.broker.offsets().delete(group).map_err(Failure::from))
+    }
+
+    /// Forgets a group's offsets of some partitions; returns those of them that it had.
+    fn delete_offsets(
+        &self,
+        py: Python<'_>,
+        group: &str,
+        places: BTreeSet<(String, u32)>,
+    ) -> PyResult<Vec<(String, u32)>> {
+        self.liveness.check()?;
+        let deleted = py.enter(|| self.broker.offsets().delete_offsets(group, &places).map_err(Failure::from))?;
+        Ok(deleted.into_iter().collect())
     }
 
     /// Compacts a topic, or all that are compacted: records before and after, bytes before and after.

@@ -50,3 +50,16 @@ def test_a_group_is_forgotten(grouped: Shell) -> None:
     grouped.refused("group", "delete", "g", "nobody")
     assert "deleted g" in grouped.ok("group", "delete", "g").err
     assert grouped.ok("group", "list").out == ""
+
+
+def test_offsets_of_some_partitions_are_forgotten(grouped: Shell) -> None:
+    grouped.ok("topic", "create", "two", "-p", "3")
+    grouped.ok("group", "seek", "g", "--to", "start", "--topics", "two")
+    shown = grouped.ok("group", "offset-delete", "g", "-t", "two:0,2", "--topic", "nowhere")
+    assert shown.rows() == [{"group": "g", "topic": "two", "partition": partition} for partition in (0, 2)]
+    left = [(row["topic"], row["partition"]) for row in grouped.ok("group", "describe", "g").rows()]
+    assert left == [("t", 0), ("two", 1)]
+    assert "TOPIC:0,1,2, got 'two:x'" in grouped.refused("group", "offset-delete", "g", "-t", "two:x")
+    grouped.refused("group", "offset-delete", "nobody", "-t", "t")
+    grouped.ok("group", "offset-delete", "g", "-t", "t", "-t", "two")
+    assert grouped.ok("group", "list").out == "", "a group without offsets is none"

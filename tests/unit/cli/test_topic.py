@@ -142,3 +142,24 @@ def test_cluster_info_counts_what_is_in_the_directory(shell: Shell) -> None:
         1,
     )
     assert row["size"] > 0
+
+
+def test_a_topic_is_analyzed(shell: Shell) -> None:
+    shell.ok("topic", "create", "t", "-p", "2")
+    [empty] = shell.ok("topic", "analyze", "t").rows()
+    assert (empty["partitions"], empty["batches"], empty["size"]) == (2, 0, 0)
+    assert empty["batch_size_p50"] is empty["records_per_second"] is None
+    with shell.broker() as broker:
+        for compression, first in (("none", 0), ("lz4", 20)):
+            with broker.producer(compression=compression, linger="1h") as producer:
+                for n in range(first, first + 20):
+                    producer.send("t", value=b"x" * 100, partition=0, timestamp=n * 1_000)
+    [row] = shell.ok("topic", "analyze", "t").rows()
+    assert (row["batches"], row["records"], row["records_per_batch"]) == (2, 40, 20.0)
+    assert row["compression"] == "none 1, lz4 1"
+    assert row["seconds"] == 20 and row["records_per_second"] == 2.0
+    assert row["batch_size_p50"] < 2_000 < row["batch_size_p99"] == row["batch_size_max"] < row["size"]
+    shell.ok("topic", "trim-prefix", "t", "-O", "0:20")
+    rows = shell.ok("topic", "analyze", "--detailed", "t").rows()
+    assert [(row["partition"], row["batches"], row["compression"]) for row in rows] == [(0, 1, "lz4 1"), (1, 0, "")]
+    assert "try: " in shell.refused("topic", "analyze", "nothing")

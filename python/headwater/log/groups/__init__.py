@@ -30,7 +30,7 @@ from headwater.log.groups.assignors import ASSIGNORS, assign_cooperative_sticky,
 from headwater.log.groups.coordinator import GroupCoordinator
 from headwater.log.groups.describing import GroupDescription, GroupMember, OffsetReset
 from headwater.log.groups.group import Group, Member
-from headwater.log.groups.resetting import ResetTarget, plan_reset
+from headwater.log.groups.resetting import ResetTarget, of_consumers, plan_reset
 
 __all__ = [
     "ASSIGNORS",
@@ -43,5 +43,6 @@ __all__ = [
     "ResetTarget",
     "assign_cooperative_sticky",
     "assign_range",
+    "of_consumers",
     "plan_reset",
 ]

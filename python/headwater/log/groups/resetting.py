@@ -50,14 +50,7 @@ def plan_reset(
     Returns:
         Old and new offset of every partition in question, in order.
     """
-    committed: dict[TopicPartition, int] = {}
-    for topic, partition, offset, metadata in log.fetch_offsets(group):
-        if metadata:
-            raise InvalidArgumentError(
-                f"expected a group of consumers, got {group!r} whose commits hold an application's checkpoints; "
-                "use app.reset(), or delete the group to forget them"
-            )
-        committed[TopicPartition(topic, partition)] = offset
+    committed = of_consumers(log, group)
     choose = _chooser(log, to, shift_by)
     if isinstance(to, Mapping):
         if topics is not None or partitions is not None:
@@ -70,6 +63,27 @@ def plan_reset(
         place: OffsetReset(old=committed.get(place), new=_clamp(log, place, choose(place, committed.get(place))))
         for place in sorted(chosen)
     }
+
+
+def of_consumers(log: _Log, group: str) -> dict[TopicPartition, int]:
+    """What a group has committed that may be changed by hand.
+
+    Args:
+        log: Where committed offsets are.
+        group: Name of the group.
+
+    Raises:
+        InvalidArgumentError: The group is an application's: its positions belong to its stores.
+    """
+    committed: dict[TopicPartition, int] = {}
+    for topic, partition, offset, metadata in log.fetch_offsets(group):
+        if metadata:
+            raise InvalidArgumentError(
+                f"expected a group of consumers, got {group!r} whose commits hold an application's checkpoints; "
+                "use app.reset(), or delete the group to forget them"
+            )
+        committed[TopicPartition(topic, partition)] = offset
+    return committed
 
 
 def _scope(

@@ -217,19 +217,39 @@ impl OffsetStore {
     /// Those of an append and a sync.
     pub fn delete(&self, group: &str) -> Result<()> {
         let mut log = self.log.lock();
-        let places: Vec<(String, u32)> = self.known(group).into_keys().collect();
+        self.forget(&mut log, group, &self.known(group).into_keys().collect())?;
+        self.settle(group);
+        Ok(())
+    }
+
+    /// Forgets a group's offsets of some partitions; returns those of them that it had.
+    ///
+    /// # Errors
+    /// Those of [`fetch`](Self::fetch), of an append and of a sync.
+    pub fn delete_offsets(&self, group: &str, places: &BTreeSet<(String, u32)>) -> Result<BTreeSet<(String, u32)>> {
+        let mut log = self.log.lock();
+        let found = self.fetch(group)?.into_keys().filter(|place| places.contains(place)).collect();
+        self.forget(&mut log, group, &found)?;
+        Ok(found)
+    }
+
+    fn forget(&self, log: &mut Vec<Arc<Partition>>, group: &str, places: &BTreeSet<(String, u32)>) -> Result<()> {
         if places.is_empty() {
-            self.settle(group);
             return Ok(());
         }
         let now = self.clock.now_ms();
         let mut builder = BatchBuilder::new();
-        for (topic, partition) in &places {
+        for (topic, partition) in places {
             builder.push(now, Some(&key(group, topic, *partition)?), None, &[]);
         }
-        write(&mut log, group, builder, || Ok(Vec::new()))?;
-        self.groups.write().remove(group);
-        self.settle(group);
+        write(log, group, builder, || Ok(Vec::new()))?;
+        let mut groups = self.groups.write();
+        if let Some(known) = groups.get_mut(group) {
+            known.retain(|place, _| !places.contains(place));
+            if known.is_empty() {
+                groups.remove(group);
+            }
+        }
         Ok(())
     }
 }
