@@ -71,6 +71,13 @@ pub(crate) fn remove_partition(storage: &dyn Storage, folder: &str) -> Result<()
     removed.map_err(Error::io("remove a folder", path))
 }
 
+/// The topic and the number that the name of a partition's folder says.
+pub(crate) fn of_folder(name: &str) -> Option<(&str, u32)> {
+    let (topic, digits) = name.rsplit_once('-')?;
+    let number: u32 = digits.parse().ok()?;
+    (!topic.is_empty() && number.to_string() == digits).then_some((topic, number)) // "+0" and "00" are numbers, too
+}
+
 pub(crate) fn is_segment(name: &str) -> bool {
     base_of(name, ".log").is_some()
 }
@@ -88,11 +95,10 @@ pub(crate) fn find_foreign(
         names => names.map_err(Error::io("list a folder", storage.describe("")))?,
     };
     for folder in names {
-        let Some((topic, number)) = folder.rsplit_once('-') else { continue };
-        let Ok(number) = number.parse::<u32>() else { continue };
+        let Some((topic, number)) = of_folder(&folder) else { continue };
         let is_known = known.iter().any(|(name, _, _)| name == topic);
         let Ok(files) = storage.list(&folder) else { continue };
-        if topic.is_empty() || is_known || is_leftover(storage, &folder) || !files.iter().any(|name| is_segment(name)) {
+        if is_known || is_leftover(storage, &folder) || !files.iter().any(|name| is_segment(name)) {
             continue;
         }
         found.entry(topic.to_owned()).or_default().push(number);

@@ -173,3 +173,16 @@ fn a_new_topic_never_removes_what_something_else_wrote() {
     let broker = workload::open(&storage).unwrap();
     check(&broker.partition("rides", 0).unwrap(), "java-none");
 }
+
+#[test]
+fn a_folder_that_is_called_almost_like_a_partitions_is_none() {
+    for name in ["t-00", "t-+0", "t-0.bak", "t0", "-0"] {
+        let storage = Arc::new(MemoryStorage::default());
+        for (file, contents) in fixtures::files(TOPICS[0], "") {
+            storage.put(&format!("{name}/{file}"), contents);
+        }
+        let broker = Broker::open(Arc::clone(&storage) as Arc<dyn Storage>, Options::default()).unwrap();
+        assert_eq!(broker.topics().len(), 0, "{name}: {:?}", broker.warnings());
+        broker.close().unwrap();
+    }
+}

@@ -67,8 +67,7 @@ fn topics(storage: &dyn Storage, names: &[String], described: Option<&[Described
     let mut topics: Topics =
         named.iter().map(|(name, count, config)| (name.clone(), (*count, config.clone()))).collect();
     for name in names {
-        let Some((topic, number)) = name.rsplit_once('-') else { continue };
-        let Ok(number) = number.parse::<u32>() else { continue };
+        let Some((topic, number)) = catalog::of_folder(name) else { continue };
         if topics.get(topic).is_some_and(|(count, _)| number < *count) || storage.list(name).is_err() {
             continue;
         }
