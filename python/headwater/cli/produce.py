@@ -74,11 +74,12 @@ def produce(
     count = 0
     with opened(data, "rw") as broker:
         described = broker.topic(topic)
-        parse = _objects if format is LineFormat.jsonl else _lines
+        reader = _Reader(described.key, described.value, key, key_separator, tombstone)
+        parse = reader.objects if format is LineFormat.jsonl else reader.lines
         with broker.producer(
             acks="all" if acks == "all" else 1 if acks == "1" else 0, compression=cast("Any", compression)
         ) as producer:
-            for record in parse(_input(), described.key, described.value, key, key_separator, tombstone):
+            for record in parse(_input()):
                 producer.send(
                     topic,
                     key=record.key,
@@ -96,58 +97,54 @@ def _input() -> Iterator[bytes]:
         yield line.removesuffix(b"\n").removesuffix(b"\r")
 
 
-def _lines(
-    lines: Iterable[bytes],
-    key_serde: "Serde[Any] | None",
-    value_serde: "Serde[Any] | None",
-    key: str | None,
-    separator: str | None,
-    is_tombstone: bool,
-) -> Iterator[_Parsed]:
-    from headwater.errors import InvalidArgumentError
+class _Reader(NamedTuple):
+    """How lines become records."""
 
-    fixed = None if key is None else _encoded(key.encode(), key_serde, 0, "key")
-    mark = (separator or "").replace("\\t", "\t").encode()
-    for number, line in enumerate(lines, 1):
-        encoded = fixed
-        if mark:
-            front, found, line = line.partition(mark)
-            if not found:
+    key_serde: "Serde[Any] | None"
+    value_serde: "Serde[Any] | None"
+    key: str | None
+    separator: str | None
+    is_tombstone: bool
+
+    def lines(self, lines: Iterable[bytes]) -> Iterator[_Parsed]:
+        """A line is a value, or a key, the separator and a value."""
+        from headwater.errors import InvalidArgumentError
+
+        fixed = None if self.key is None else _encoded(self.key.encode(), self.key_serde, 0, "key")
+        mark = (self.separator or "").replace("\\t", "\t").encode()
+        for number, line in enumerate(lines, 1):
+            encoded = fixed
+            if mark:
+                front, found, line = line.partition(mark)
+                if not found:
+                    raise InvalidArgumentError(
+                        f"expected a key, {self.separator!r} and a value, got {front!r} - at line {number}"
+                    )
+                encoded = _encoded(front, self.key_serde, number, "key")
+            value = None if self.is_tombstone and not line else _encoded(line, self.value_serde, number, "value")
+            yield _Parsed(encoded, value, None, None, ())
+
+    def objects(self, lines: Iterable[bytes]) -> Iterator[_Parsed]:
+        """A line is an object as `consume` prints it."""
+        from headwater.errors import InvalidArgumentError
+
+        decoder = msgspec.json.Decoder(_Object)
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                found = decoder.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise InvalidArgumentError(
-                    f"expected a key, {separator!r} and a value, got {front!r} - at line {number}"
-                )
-            encoded = _encoded(front, key_serde, number, "key")
-        value = None if is_tombstone and not line else _encoded(line, value_serde, number, "value")
-        yield _Parsed(encoded, value, None, None, ())
-
-
-def _objects(
-    lines: Iterable[bytes],
-    key_serde: "Serde[Any] | None",
-    value_serde: "Serde[Any] | None",
-    key: str | None,
-    separator: str | None,
-    is_tombstone: bool,
-) -> Iterator[_Parsed]:
-    from headwater.errors import InvalidArgumentError
-
-    decoder = msgspec.json.Decoder(_Object)
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            found = decoder.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise InvalidArgumentError(
-                f"expected an object with key, value, partition, timestamp or headers, got {error} - at line {number}"
-            ) from None
-        yield _Parsed(
-            _of_json(key if found.key is None else found.key, key_serde, number, "key"),
-            _of_json(found.value, value_serde, number, "value"),
-            found.partition,
-            found.timestamp,
-            tuple((name, None if text is None else text.encode()) for name, text in found.headers),
-        )
+                    f"expected an object with key, value, partition, timestamp or headers, got {error} - at line {number}"
+                ) from None
+            yield _Parsed(
+                _of_json(self.key if found.key is None else found.key, self.key_serde, number, "key"),
+                _of_json(found.value, self.value_serde, number, "value"),
+                found.partition,
+                found.timestamp,
+                tuple((name, None if text is None else text.encode()) for name, text in found.headers),
+            )
 
 
 def _encoded(text: bytes, serde: "Serde[Any] | None", number: int, part: str) -> bytes:

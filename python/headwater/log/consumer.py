@@ -148,16 +148,7 @@ class Consumer(Generic[K, V]):
             batch = self._next_batch(self._timeout)
             if batch is None:
                 return
-            epoch = self._epoch
-            for start in range(0, len(batch), _CHUNK):
-                for record in batch[start : start + _CHUNK]:
-                    self._current = record
-                    yield record
-                    if self._epoch != epoch:
-                        break
-                if self._epoch != epoch:
-                    break
-                self._keep_up()
+            yield from self._hand_out(batch)
 
     async def __aiter__(self) -> AsyncIterator[Record[K, V]]:
         import asyncio  # here, because programs without it should not wait for its import
@@ -173,16 +164,19 @@ class Consumer(Generic[K, V]):
                 await loop.run_in_executor(
                     None, self._core.wait, self._assignment.awaited(), left, self._is_read_committed
                 )
-            epoch = self._epoch
-            for start in range(0, len(batch), _CHUNK):
-                for record in batch[start : start + _CHUNK]:
-                    self._current = record
-                    yield record
-                    if self._epoch != epoch:
-                        break
+            for record in self._hand_out(batch):
+                yield record
+
+    def _hand_out(self, batch: list[Record[K, V]]) -> Iterator[Record[K, V]]:
+        """One record after the other, until a seek or a close ends the batch."""
+        epoch = self._epoch
+        for start in range(0, len(batch), _CHUNK):
+            for record in batch[start : start + _CHUNK]:
+                self._current = record
+                yield record
                 if self._epoch != epoch:
-                    break
-                self._keep_up()
+                    return
+            self._keep_up()
 
     def poll(self, *, timeout: Duration | None = None, max_records: int | None = None) -> list[Record[K, V]]:
         """Take a batch of records of one partition, all of them counted as handed out.
@@ -276,7 +270,7 @@ class Consumer(Generic[K, V]):
             return
         self._active, self._batch, self._current = None, [], None
         position = self._positions.get(place)
-        handed = 0 if current is None else bisect_right(batch, current.offset, key=_OFFSET)
+        handed = _handed_out(batch, current)
         self._records += handed
         if position is None:
             return
@@ -522,11 +516,8 @@ class Consumer(Generic[K, V]):
 
     def statistics(self) -> ConsumerStatistics:
         """What this consumer has done so far."""
-        handed = 0
-        if self._active is not None and self._current is not None:
-            handed = bisect_right(self._batch, self._current.offset, key=_OFFSET)
         return ConsumerStatistics(
-            records=self._records + handed,
+            records=self._records + _handed_out(self._batch, self._current),
             batches=self._batches,
             skipped=self._decoder.skipped,
             commits=self._commits,
@@ -544,10 +535,10 @@ class Consumer(Generic[K, V]):
         if self._is_closed:
             return
         if self._shared.core.is_usable() and self._member is not None:
-            if not is_current_done and self._current is not None and self._active is not None:
+            if not is_current_done and self._current is not None:
                 # The record being processed failed: it is not done.
-                before = bisect_right(self._batch, self._current.offset, key=_OFFSET) - 1
-                self._current = self._batch[before - 1] if before > 0 else None
+                done = _handed_out(self._batch, self._current) - 1
+                self._current = self._batch[done - 1] if done else None
             try:
                 if self._is_auto_commit:
                     self._settle()
@@ -591,6 +582,11 @@ class Consumer(Generic[K, V]):
         self._shared.check_usable()
         if self._member is not None:
             self._member.check_not_fenced()
+
+
+def _handed_out(batch: list[Record[Any, Any]], current: Record[Any, Any] | None) -> int:
+    """How many records of a batch have been handed out, `current` the last of them."""
+    return 0 if current is None else bisect_right(batch, current.offset, key=_OFFSET)
 
 
 def _one_of(name: str, value: Any, allowed: tuple[Any, ...]) -> None:
