@@ -149,7 +149,7 @@ class AggPlan:
         """
         if not self.buffered:
             return [folded for folded, _ in groups]
-        evaluated = encode_json(self.evaluate_buffered([rows for _, rows in groups], source))
+        evaluated = encode_json(self.evaluate_buffered([rows for _, rows in groups], source)).to_list()
         done = []
         for (folded, _), extra in zip(groups, evaluated, strict=True):
             assert extra is not None

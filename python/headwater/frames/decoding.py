@@ -24,11 +24,12 @@ from headwater.serdes import Serde, SessionWindowedSerde, WindowedSerde
 
 Bad = dict[int, Exception]
 Parts = Mapping[str, Callable[[], Any]]
+Datas = list[bytes | None] | pl.Series | Rows
 
 
 def decode_frame(
     serde: Serde[Any],
-    datas: list[bytes | None] | Rows,
+    datas: Datas,
     fields: Collection[str] | None = None,
     *,
     part: Literal["value", "old", "other"] = "value",
@@ -39,7 +40,7 @@ def decode_frame(
 
     Args:
         serde: Serde of the values.
-        datas: The values' bytes, None for tombstones; or the rows of a batch, which is faster.
+        datas: The values' bytes, None for tombstones; or, which is faster, as a column or the rows of a batch.
         fields: Names of the columns that are needed, those of the record's own parts among them; None: all of the
             value's.
         part: Which bytes of a batch's rows.
@@ -58,7 +59,8 @@ def decode_frame(
         ("projector", *(column.name for column in columns)), lambda: _projector(schema, columns)
     )
     if projector is None:
-        frame = _decoded(schema, columns, _listed(datas, part), bad)
+        as_they_are = _plain(schema, datas)
+        frame = _decoded(schema, columns, _listed(datas, part), bad) if as_they_are is None else as_they_are
     else:
         frame = _projected(projector, schema, columns, datas, part, bad)
     own = sorted(wanted & (parts or {}).keys())
@@ -71,9 +73,22 @@ def decode_frame(
     return frame, bad
 
 
-def _listed(datas: list[bytes | None] | Rows, part: str) -> list[bytes | None]:
+def _plain(schema: ValueSchema, datas: Datas) -> pl.DataFrame | None:
+    """A column of bytes whose values are these bytes, or the text that they are."""
+    if not isinstance(datas, pl.Series) or schema.serde.name not in ("raw", "text"):
+        return None
+    try:
+        made = datas.cast(pl.String) if schema.serde.name == "text" else datas
+    except pl.exceptions.PolarsError:  # which one is no text, `_decoded` finds out
+        return None
+    return pl.DataFrame([datas.is_not_null().alias(PRESENT), made.alias(SCALAR)])
+
+
+def _listed(datas: Datas, part: str) -> list[bytes | None]:
     if isinstance(datas, list):
         return datas
+    if isinstance(datas, pl.Series):
+        return datas.to_list()
     found: list[bytes | None] = {"value": datas.values, "old": datas.olds, "other": datas.others}[part]()
     return found
 
@@ -130,12 +145,15 @@ def _projected(
     projector: JsonProjector,
     schema: ValueSchema,
     columns: tuple[Column, ...],
-    datas: list[bytes | None] | Rows,
+    datas: Datas,
     part: Literal["value", "old", "other"],
     bad: Bad,
 ) -> pl.DataFrame:
     found: tuple[Columns, list[int]]
-    found = projector.project(datas) if isinstance(datas, list) else projector.project_rows(datas, part)
+    if isinstance(datas, pl.Series):
+        found = projector.project_column(datas.to_frame())
+    else:
+        found = projector.project(datas) if isinstance(datas, list) else projector.project_rows(datas, part)
     known, unsure = found
     frame = pl.DataFrame(known)
     if not unsure:
@@ -157,7 +175,7 @@ def _part(name: str, entries: Any) -> pl.Series:
     return entries.alias(name) if isinstance(entries, pl.Series) else pl.Series(name, entries, dtype=dtypes.get(name))
 
 
-def key_series(serde: Serde[Any], datas: list[bytes | None], name: str = KEY) -> pl.Series:
+def key_series(serde: Serde[Any], datas: list[bytes | None] | pl.Series, name: str = KEY) -> pl.Series:
     """Keys (or scalar values) as one column; objects are structs.
 
     Args:
@@ -166,7 +184,7 @@ def key_series(serde: Serde[Any], datas: list[bytes | None], name: str = KEY) ->
         name: Name of the column.
     """
     if isinstance(serde, (WindowedSerde, SessionWindowedSerde)):
-        return _windowed_series(serde, datas, name)
+        return _windowed_series(serde, _listed(datas, "value"), name)
     frame, bad = decode_frame(serde, datas, {VALUE} if ValueSchema.of(serde).is_object else None)
     for error in bad.values():
         raise error

@@ -12,12 +12,12 @@ import msgspec
 import polars as pl
 
 from headwater._core import Rows, encode_objects, set_argument_columns, set_objects
-from headwater.frames.columns import HIDDEN, PRESENT
+from headwater.frames.columns import HIDDEN, PRESENT, SCALAR
 
 _encode = msgspec.json.Encoder().encode
 
 
-def encode_json(frame: pl.DataFrame, names: Mapping[str, str] | None = None) -> list[bytes | None]:
+def encode_json(frame: pl.DataFrame, names: Mapping[str, str] | None = None) -> pl.Series:
     """Encode rows.
 
     Args:
@@ -25,20 +25,19 @@ def encode_json(frame: pl.DataFrame, names: Mapping[str, str] | None = None) -> 
         names: Names in the bytes of columns that have others there.
 
     Returns:
-        One JSON object a row; None for the rows without a value.
+        One JSON object a row, as bytes; null for the rows without a value.
     """
     visible, keys = _visible(frame, names)
     if visible:
         printed = encode_objects(*_marked(frame, visible, keys))
         if printed is not None:
-            return printed
+            return pl.DataFrame(printed)[SCALAR]
     columns = [_prepared(frame[name]) for name in visible]
-    encoded: list[bytes | None] = [_encode(dict(zip(keys, row, strict=True))) for row in zip(*columns, strict=True)]
+    encoded = [_encode(dict(zip(keys, row, strict=True))) for row in zip(*columns, strict=True)]
     if not visible:
         encoded = [b"{}"] * frame.height
-    if PRESENT in frame.columns and not frame[PRESENT].all():
-        return [data if here else None for data, here in zip(encoded, frame[PRESENT].to_list(), strict=True)]
-    return encoded
+    made = pl.Series(SCALAR, encoded, dtype=pl.Binary)
+    return made.set(~frame[PRESENT], None) if PRESENT in frame.columns else made
 
 
 def set_json(rows: Rows, frame: pl.DataFrame) -> None:
@@ -50,7 +49,7 @@ def set_json(rows: Rows, frame: pl.DataFrame) -> None:
     """
     visible, keys = _visible(frame, None)
     if not visible or not set_objects(rows, *_marked(frame, visible, keys)):
-        rows.set_values(encode_json(frame))
+        rows.set_values(encode_json(frame).to_list())
 
 
 def set_arguments(rows: Rows, frame: pl.DataFrame) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import polars as pl
 
-from headwater._core import Rows, fetch_rows
+from headwater._core import fetch_frame
 from headwater.errors import InvalidArgumentError, SerdeError
 from headwater.frames.columns import PRESENT, SCALAR
 from headwater.frames.decoding import decode_frame, key_series, plain_kind
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _TIME = pl.Datetime("ms", "UTC")
 # How much one read takes; a topic's values are decoded in pieces of this size.
 _FETCH_BYTES = 16 * 1024 * 1024
+_NOTHING = pl.DataFrame(schema={"offset": pl.Int64, "timestamp": pl.Int64, "key": pl.Binary, "value": pl.Binary})
 _LAST_MOMENT = 9_223_372_036_854_775  # beyond it a date is no date (unlimited windows): shown as null
 
 
@@ -47,55 +48,60 @@ def read_frame(broker: Broker, topic: str, *, key: Any = None, value: Any = None
     value_serde: Serde[Any] = resolve(value) if value is not None else known_value or raw()
     core = broker._shared.core
     partitions, _ = core.topic(topic)
-    pieces = [_piece(topic, 0, [], Rows(), key_serde, value_serde)]
+    pieces = [_piece(topic, 0, _NOTHING, key_serde, value_serde)]
     for partition in range(partitions):
         start, end, _ = core.watermarks(topic, partition)
         while start < end:
-            position, offsets, rows = fetch_rows(core, topic, partition, start, _FETCH_BYTES)
+            position, columns = fetch_frame(core, topic, partition, start, _FETCH_BYTES)
             if position <= start:
                 break
             start = position
-            pieces.append(_piece(topic, partition, offsets, rows, key_serde, value_serde))
+            pieces.append(_piece(topic, partition, pl.DataFrame(columns), key_serde, value_serde))
     return pl.concat(pieces)
 
 
 def _piece(
-    topic: str, partition: int, offsets: list[int], rows: Rows, key_serde: Serde[Any], value_serde: Serde[Any],
-) -> pl.DataFrame:  # fmt: skip
+    topic: str, partition: int, records: pl.DataFrame, key_serde: Serde[Any], value_serde: Serde[Any]
+) -> pl.DataFrame:
     def locate(index: int, error: Exception) -> SerdeError:
-        place = f"topic {topic!r} partition {partition} offset {offsets[index]}"
+        offset = records["offset"][index]
+        place = f"topic {topic!r} partition {partition} offset {offset}"
         return SerdeError(
-            f"{error} - at {place}", topic=topic, partition=partition, offset=offsets[index],
+            f"{error} - at {place}",
+            topic=topic,
+            partition=partition,
+            offset=offset,
             field=getattr(error, "field", None),
-        )  # fmt: skip
+        )
 
-    frame, bad = decode_frame(value_serde, rows)
+    frame, bad = decode_frame(value_serde, records["value"])
     for index, error in bad.items():
         raise locate(index, error) from error
     own = [
-        pl.repeat(partition, len(offsets), dtype=pl.Int32, eager=True).alias("partition"),
-        pl.Series("offset", offsets, dtype=pl.Int64),
-        pl.Series("timestamp", rows.timestamps(), dtype=pl.Int64).cast(_TIME),
+        pl.repeat(partition, records.height, dtype=pl.Int32, eager=True).alias("partition"),
+        records["offset"],
+        records["timestamp"].cast(_TIME),
     ]
-    keys = rows.keys()
+    keys = records["key"]
     try:
         own += _key_columns(key_serde, keys)
     except Exception:
         for index, data in enumerate(keys):
             try:
-                _key_columns(key_serde, [data])
+                _key_columns(key_serde, pl.Series([data], dtype=pl.Binary))
             except Exception as error:
                 raise locate(index, error) from error
         raise
-    return _beside(own, _value_columns(frame, value_serde, rows))
+    return _beside(own, _value_columns(frame, value_serde, records["value"]))
 
 
-def _key_columns(serde: Serde[Any], keys: list[bytes | None]) -> list[pl.Series]:
+def _key_columns(serde: Serde[Any], keys: pl.Series) -> list[pl.Series]:
     if not isinstance(serde, (WindowedSerde, SessionWindowedSerde)):
         return [key_series(serde, keys, "key")]
     size = 8 if isinstance(serde, WindowedSerde) else 16
-    inner = [None if data is None else data[:-size] for data in keys]
-    return [key_series(serde.inner, inner, "key"), *_bounds(serde.deserialize_many(keys))]
+    listed = keys.to_list()
+    inner = [None if data is None else data[:-size] for data in listed]
+    return [key_series(serde.inner, inner, "key"), *_bounds(serde.deserialize_many(listed))]
 
 
 def _bounds(windows: list[Windowed[Any] | None]) -> list[pl.Series]:
@@ -110,12 +116,12 @@ def _moments(name: str, millis: list[int | None]) -> pl.Series:
     return pl.Series(name, kept, dtype=pl.Int64).cast(_TIME)
 
 
-def _value_columns(frame: pl.DataFrame, serde: Serde[Any], datas: list[bytes | None] | Rows) -> list[pl.Series]:
+def _value_columns(frame: pl.DataFrame, serde: Serde[Any], datas: list[bytes | None] | pl.Series) -> list[pl.Series]:
     columns = frame.drop(PRESENT).get_columns()
     if columns or ValueSchema.of(serde).is_object:
         return columns
     # Nothing is known about the values: their JSON text.
-    return [key_series(serde, datas if isinstance(datas, list) else datas.values(), SCALAR)]
+    return [key_series(serde, datas, SCALAR)]
 
 
 def _beside(own: list[pl.Series], fields: list[pl.Series]) -> pl.DataFrame:
@@ -150,9 +156,7 @@ def entries_frame(entries: list[tuple[Any, Any, int]], key: Serde[Any], value: S
 _OWN = ("partition", "offset", "timestamp", "key", "window_start", "window_end")
 
 
-def to_records(
-    frame: pl.DataFrame, *, key: Serde[Any] | None, value: Serde[Any] | None
-) -> tuple[list[bytes | None] | None, list[bytes | None], list[Any] | None, None, list[int | None] | None]:
+def to_records(frame: pl.DataFrame, *, key: Serde[Any] | None, value: Serde[Any] | None) -> pl.DataFrame:
     """The columns of a frame as records: what `read_frame` shows, the other way round.
 
     The columns ``key``, ``timestamp`` and ``partition`` are the record's own (``offset`` is ignored); ``value`` alone
@@ -164,26 +168,37 @@ def to_records(
         value: Serde of the values; None: by the column's type, or JSON.
 
     Returns:
-        keys, values, timestamps, headers and partitions, as `Producer.send_columns` takes them.
+        The columns ``value`` (bytes) and, if the frame has them, ``key`` (bytes), ``timestamp`` (ms) and ``partition``,
+        as `Producer.send_frame` takes them.
     """
     fields = [name for name in frame.columns if name not in _OWN]
-    keys = None
+    is_scalar = fields == [SCALAR]
+    made = [_serialized(frame[SCALAR], value) if is_scalar else _objects(frame.select(fields), value)]
     if "key" in frame.columns:
         if isinstance(key, (WindowedSerde, SessionWindowedSerde)):
-            keys = key.serialize_many(_windowed_keys(frame))
+            keys = _bytes(key.serialize_many(_windowed_keys(frame)))
         else:
             keys = _serialized(frame["key"], key)
-    if fields == [SCALAR]:
-        values = _serialized(frame[SCALAR], value)
-    else:
-        values = _objects(frame.select(fields), value)
-    timestamps = partitions = None
+        made.append(keys.alias("key"))
     if "timestamp" in frame.columns:
-        timestamps = frame["timestamp"].cast(_TIME).cast(pl.Int64).to_list() if frame["timestamp"].dtype.is_temporal() \
-            else frame["timestamp"].to_list()  # fmt: skip
+        times = frame["timestamp"]
+        made.append(_whole(times.cast(_TIME).cast(pl.Int64) if times.dtype.is_temporal() else times))
     if "partition" in frame.columns:
-        partitions = frame["partition"].to_list()
-    return keys, values, timestamps, None, partitions
+        made.append(_whole(frame["partition"]))
+    return pl.DataFrame(made)
+
+
+def _whole(column: pl.Series) -> pl.Series:
+    if column.dtype.is_integer() or column.dtype == pl.Null:
+        return column.cast(pl.Int64)
+    raise InvalidArgumentError(
+        f"expected whole numbers{' or moments' * (column.name == 'timestamp')}, got {column.dtype} - at the column "
+        f"{column.name!r} of send_many"
+    )
+
+
+def _bytes(datas: list[bytes | None]) -> pl.Series:
+    return pl.Series(SCALAR, datas, dtype=pl.Binary)
 
 
 def _windowed_keys(frame: pl.DataFrame) -> list[Windowed[Any] | None]:
@@ -195,23 +210,20 @@ def _windowed_keys(frame: pl.DataFrame) -> list[Windowed[Any] | None]:
     return [Windowed(*row) for row in zip(frame["key"].to_list(), *bounds, strict=True)]
 
 
-def _serialized(column: pl.Series, serde: Serde[Any] | None) -> list[bytes | None]:
+def _serialized(column: pl.Series, serde: Serde[Any] | None) -> pl.Series:
     if serde is None:
-        match column.dtype:
-            case pl.Binary():
-                return column.to_list()
-            case pl.String():
-                return column.cast(pl.Binary).to_list()
+        if column.dtype in (pl.Binary, pl.String):
+            return column.cast(pl.Binary)
         kind: Any = int if column.dtype.is_integer() else float if column.dtype.is_float() else None
-        serde = resolve(kind) if kind is not None else resolve(dict)
         if kind is None:
-            return [None if entry is None else msgspec.json.encode(entry) for entry in column.to_list()]
-    if serde.name == "text" and column.dtype == pl.String:
-        return column.cast(pl.Binary).to_list()
-    return serde.serialize_many(_objects_of(column.to_list(), serde))
+            return _bytes([None if entry is None else msgspec.json.encode(entry) for entry in column.to_list()])
+        serde = resolve(kind)
+    if column.dtype == {"text": pl.String, "raw": pl.Binary}.get(serde.name):
+        return column.cast(pl.Binary)
+    return _bytes(serde.serialize_many(_objects_of(column.to_list(), serde)))
 
 
-def _objects(frame: pl.DataFrame, serde: Serde[Any] | None) -> list[bytes | None]:
+def _objects(frame: pl.DataFrame, serde: Serde[Any] | None) -> pl.Series:
     if serde is None or serde.type is Any or serde.type is dict:
         return encode_json(frame)
     schema = ValueSchema.of(serde)
@@ -230,7 +242,7 @@ def _objects(frame: pl.DataFrame, serde: Serde[Any] | None) -> list[bytes | None
     fitting = _fitting(frame, schema)
     if fitting is not None:
         return encode_json(fitting, {column.name: column.encoded for column in schema.columns})
-    return serde.serialize_many(_objects_of(frame.to_dicts(), serde))
+    return _bytes(serde.serialize_many(_objects_of(frame.to_dicts(), serde)))
 
 
 def _fitting(frame: pl.DataFrame, schema: ValueSchema) -> pl.DataFrame | None:

@@ -72,7 +72,7 @@ class Producer(_core.Producer):
         if hasattr(rows, "get_columns"):
             from headwater import frames
 
-            return self.send_columns(topic, *frames.to_records(rows, key=key_serde, value=value_serde))
+            return self.send_frame(topic, frames.to_records(rows, key=key_serde, value=value_serde))
         keys: list[Any] = []
         values: list[Any] = []
         timestamps: list[Any] = []

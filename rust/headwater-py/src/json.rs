@@ -1,8 +1,11 @@
 //! JSON values of a batch: fields out of them into columns, and columns back into objects, without a Python object each.
 
+use std::sync::Arc;
+
+use arrow_array::builder::LargeBinaryBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type};
-use arrow_array::{Array, RecordBatch};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, TimeUnit};
 use bytes::Bytes;
 use headwater_state::json::{FieldKind, FieldSpec, Projector, write_f64, write_i64, write_moment, write_text};
@@ -10,7 +13,7 @@ use headwater_state::store::Argument;
 use parking_lot::Mutex;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::PyBytes;
 
 use crate::arrow::{Columns, array_of, booleans, is_number, is_plain, read_batches};
 use crate::gate::Gate;
@@ -54,6 +57,18 @@ impl JsonProjector {
         self.columns(py, values.into_iter())
     }
 
+    /// The same of a frame's only column, of bytes.
+    fn project_column(&self, py: Python<'_>, frame: &Bound<'_, PyAny>) -> PyResult<(Columns, Vec<usize>)> {
+        let batches = read_batches(frame)?;
+        let mut values: Vec<Option<&[u8]>> = Vec::with_capacity(batches.iter().map(RecordBatch::num_rows).sum());
+        for batch in &batches {
+            let column = batch.columns().first().and_then(|array| array.as_binary_view_opt());
+            let column = column.ok_or_else(|| PyValueError::new_err("expected a column of bytes, got another"))?;
+            values.extend(column.iter());
+        }
+        self.columns(py, values.into_iter())
+    }
+
     /// The same of a part of a batch's rows: "value", "old" or "other".
     fn project_rows(&self, py: Python<'_>, rows: PyRef<'_, Rows>, part: &str) -> PyResult<(Columns, Vec<usize>)> {
         let rows = &rows.rows;
@@ -84,19 +99,22 @@ impl JsonProjector {
 
 // --- columns into objects -----------------------------------------------------------------------------------------------
 
-/// Objects of a frame's columns, one a row, as bytes; None if some column is of a type that only Python can print.
+/// Objects of a frame's columns, one a row, as a column `value`; None if some column is of a type that only Python can print.
 ///
 /// `keys` are the objects' keys, a column each; with `has_marks` one more column, the last, tells values from tombstones.
 #[pyfunction]
-fn encode_objects<'py>(
-    py: Python<'py>,
-    frame: &Bound<'py, PyAny>,
-    keys: Vec<String>,
-    has_marks: bool,
-) -> PyResult<Option<Bound<'py, PyList>>> {
-    let list = PyList::empty(py);
-    let mut sink = |object: Option<&[u8]>| list.append(object.map(|object| PyBytes::new(py, object)));
-    Ok(write_objects(frame, &keys, has_marks, &mut sink)?.then_some(list))
+fn encode_objects(frame: &Bound<'_, PyAny>, keys: Vec<String>, has_marks: bool) -> PyResult<Option<Columns>> {
+    let mut objects = LargeBinaryBuilder::new();
+    let mut sink = |object: Option<&[u8]>| {
+        objects.append_option(object);
+        Ok(())
+    };
+    if !write_objects(frame, &keys, has_marks, &mut sink)? {
+        return Ok(None);
+    }
+    let objects = objects.finish();
+    let rows = objects.len();
+    Columns::new(vec![("value".to_owned(), Arc::new(objects) as ArrayRef)], rows).map(Some)
 }
 
 /// The same, put into the rows of a batch as their values; false (and nothing done) if only Python can print them.

@@ -8,6 +8,7 @@ mod clock;
 mod encoder;
 mod errors;
 mod feed;
+mod frames;
 mod gate;
 mod handle;
 mod headers;
@@ -38,6 +39,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     transaction::register(m)?;
     simulated::register(m)?;
     feed::register(m)?;
+    frames::register(m)?;
     json::register(m)?;
     Ok(())
 }

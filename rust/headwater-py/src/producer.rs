@@ -4,6 +4,7 @@
 //! interpreter), except when `buffer_memory` is full: then it waits at the gate.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,9 +16,11 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyInt, PyList, PyString};
 
+use crate::arrow::read_batches;
 use crate::clock::wall_clock_ms;
 use crate::encoder::Encoder;
 use crate::errors::{ClosedError, Failure, SerdeError, at};
+use crate::frames::RecordColumns;
 use crate::gate::Gate;
 use crate::handle::SendHandle;
 use crate::log::{Liveness, Log, no_such_partition};
@@ -34,6 +37,27 @@ struct Target {
     sticky: Arc<AtomicU32>,
     key: Encoder,
     value: Encoder,
+}
+
+impl Target {
+    /// The lane of a record: of the partition given, else by its key, else the sticky one; None if there is no such partition.
+    #[inline]
+    fn lane(&self, key: Option<&[u8]>, partition: Option<i64>) -> Option<&Arc<Lane>> {
+        let index = match (partition, key) {
+            (Some(partition), _) => usize::try_from(partition).unwrap_or(usize::MAX),
+            (None, Some(key)) => partition_of_key(key, self.lanes.len() as u32) as usize,
+            (None, None) => self.sticky.load(Ordering::Relaxed) as usize,
+        };
+        self.lanes.get(index)
+    }
+}
+
+/// Why a row of a frame was not added.
+enum Stop {
+    /// There is no room for so many bytes.
+    Full(usize),
+    NoPartition(i64),
+    Closed,
 }
 
 #[derive(Default)]
@@ -118,13 +142,35 @@ impl Producer {
         key: Option<&[u8]>,
         partition: Option<i64>,
     ) -> PyResult<&'t Arc<Lane>> {
-        let count = target.lanes.len();
-        let index = match (partition, key) {
-            (Some(partition), _) => usize::try_from(partition).unwrap_or(usize::MAX),
-            (None, Some(key)) => partition_of_key(key, count as u32) as usize,
-            (None, None) => target.sticky.load(Ordering::Relaxed) as usize,
-        };
-        target.lanes.get(index).ok_or_else(|| no_such_partition(py, &target.name, partition.unwrap_or(-1), count))
+        let refusal = || no_such_partition(py, &target.name, partition.unwrap_or(-1), target.lanes.len());
+        target.lane(key, partition).ok_or_else(refusal)
+    }
+
+    /// Adds rows of a frame, up to one that cannot be added now, or ever; returns how many were added, and why no more.
+    fn push_rows(
+        &self,
+        target: &Target,
+        columns: &RecordColumns<'_>,
+        rows: Range<usize>,
+        sent_at: i64,
+    ) -> (usize, Option<Stop>) {
+        let first = rows.start;
+        for index in rows {
+            let row = columns.row(index);
+            let bytes = row.key.map_or(0, <[u8]>::len) + row.value.map_or(0, <[u8]>::len) + RECORD_OVERHEAD;
+            let stop = if !self.sender.has_room(bytes) {
+                Some(Stop::Full(bytes))
+            } else if let Some(lane) = target.lane(row.key, row.partition) {
+                let timestamp = row.timestamp.unwrap_or(sent_at);
+                self.sender.push(lane, timestamp, row.key, row.value, &[]).is_none().then_some(Stop::Closed)
+            } else {
+                Some(Stop::NoPartition(row.partition.unwrap_or(-1)))
+            };
+            if stop.is_some() {
+                return (index - first, stop);
+            }
+        }
+        (columns.len() - first, None)
     }
 
     /// Waits at the gate until so many bytes may be pushed.
@@ -296,6 +342,37 @@ impl Producer {
             self.sender.push(lane, timestamp, key, value, &headers).ok_or_else(closed)?;
         }
         Ok(count)
+    }
+
+    /// Adds records given as a frame with the columns value and, if it has them, key, timestamp (ms) and partition; no
+    /// handles. Returns how many.
+    fn send_frame(&self, py: Python<'_>, topic: &Bound<'_, PyString>, frame: &Bound<'_, PyAny>) -> PyResult<usize> {
+        self.check()?;
+        let target = self.target(topic)?;
+        let sent_at = wall_clock_ms();
+        let batches = read_batches(frame)?;
+        for batch in &batches {
+            let columns = RecordColumns::of(batch)?;
+            let (mut next, count) = (0, batch.num_rows());
+            while next < count {
+                let push = || self.push_rows(&target, &columns, next..count, sent_at);
+                // Attached within a transaction, so that nobody ends it in between.
+                let (pushed, stop) = match &self.transaction {
+                    Some(_) => self.check_transaction().map(|()| push())?,
+                    None => py.enter(|| Ok::<_, PyErr>(push()))?,
+                };
+                next += pushed;
+                match stop {
+                    None => {}
+                    Some(Stop::Full(bytes)) => self.make_room(py, bytes)?,
+                    Some(Stop::NoPartition(partition)) => {
+                        return Err(no_such_partition(py, &target.name, partition, target.lanes.len()));
+                    }
+                    Some(Stop::Closed) => return Err(closed()),
+                }
+            }
+        }
+        Ok(batches.iter().map(|batch| batch.num_rows()).sum())
     }
 
     /// Sends everything now and waits for it.

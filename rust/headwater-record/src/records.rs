@@ -57,6 +57,18 @@ impl Records {
         RecordIter { header: &self.header, rest: &self.bytes, left: self.header.records_count }
     }
 
+    /// The bytes that all views of these records lie in.
+    #[must_use]
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Where in [`as_bytes`](Self::as_bytes) a part of a view of these records lies.
+    #[must_use]
+    pub fn position(&self, part: &[u8]) -> usize {
+        (part.as_ptr() as usize).wrapping_sub(self.bytes.as_ptr() as usize)
+    }
+
     /// Makes a view of these records own (share) their bytes.
     #[must_use]
     pub fn own(&self, view: RecordView<'_>) -> Record {

@@ -123,13 +123,14 @@ def test_frames_become_the_bytes_that_their_objects_would() -> None:
     frame = pl.DataFrame(
         {"key": ["a", None], "fare": [1, None], "zone": [1, 2], "note": ['é"', "x"], "taken": [moment(5), None]}
     )
-    keys, values, timestamps, headers, partitions = to_records(frame, key=text(), value=json(Ride))
+    records = to_records(frame, key=text(), value=json(Ride))
     objects = [Ride(1, 1.0, 'é"', moment(5)), Ride(2, None, "x")]
-    assert values == [msgspec.json.encode(entry) for entry in objects]
-    assert keys == [b"a", None]
-    assert (timestamps, headers, partitions) == (None, None, None)
+    assert records.to_dict(as_series=False) == {
+        "value": [msgspec.json.encode(entry) for entry in objects],
+        "key": [b"a", None],
+    }
     plain = frame.drop("taken").with_columns(taken=pl.lit(None, dtype=pl.Datetime("us", "UTC")))
-    assert to_records(plain, key=None, value=json(Ride))[1] == [
+    assert to_records(plain, key=None, value=json(Ride))["value"].to_list() == [
         msgspec.json.encode(msgspec.structs.replace(entry, taken=None)) for entry in objects
     ]
 
@@ -142,7 +143,7 @@ class Plain(msgspec.Struct):
 
 def test_plain_frames_become_bytes_without_an_object_each() -> None:
     frame = pl.DataFrame({"c": ["x", None], "b": [1, 2], "a": [1, 2]}, schema_overrides={"a": pl.Int16})
-    assert to_records(frame, key=None, value=json(Plain))[1] == [
+    assert to_records(frame, key=None, value=json(Plain))["value"].to_list() == [
         b'{"a":1,"B":1.0,"c":"x"}',
         b'{"a":2,"B":2.0,"c":null}',
     ]
@@ -159,9 +160,79 @@ def test_a_frame_must_have_the_fields() -> None:
 
 def test_scalars_by_their_columns_type() -> None:
     def values(entries: list[Any]) -> Any:
-        return to_records(pl.DataFrame({"value": entries}), key=None, value=None)[1]
+        return to_records(pl.DataFrame({"value": entries}), key=None, value=None)["value"].to_list()
 
     assert values(["é", None]) == ["é".encode(), None]
     assert values([b"\xff"]) == [b"\xff"]
     assert values([3]) == [(3).to_bytes(8, "big")]
     assert values([[1, 2]]) == [b"[1,2]"]
+
+
+def test_a_frame_says_when_and_where() -> None:
+    with hw.open("memory:") as broker:
+        broker.create_topic("t", partitions=3)
+        times = [moment(7), None]
+        broker.send_many("t", pl.DataFrame({"value": ["a", "b"], "partition": [2, 0], "timestamp": times}))
+        broker.send_many(
+            "t", pl.DataFrame({"value": ["c", "d"], "partition": [None, 2], "timestamp": [8, None], "key": "k"})
+        )
+        with broker.producer() as producer:
+            expected = producer.send("t", key="k", value=None).result().partition
+        found = broker.read_frame("t", key=str, value=str)
+        rows = {row["value"]: row for row in found.to_dicts()}
+        keyed = rows["c"]["partition"]
+    assert (rows["a"]["partition"], rows["b"]["partition"], rows["d"]["partition"]) == (2, 0, 2)
+    assert [rows[name]["timestamp"] for name in "ac"] == [moment(7), moment(8)]
+    assert rows["b"]["timestamp"] > moment(1_700_000_000_000) < rows["d"]["timestamp"], "now, as no time is given"
+    assert keyed == expected, "the murmur2 of k"
+    assert found["partition"].is_sorted()
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"partition": [0, 3]}, "from 0 to 2, got 3 - at topic 't'"),
+        ({"partition": [0, -1]}, "from 0 to 2, got -1"),
+        ({"partition": ["0", "1"]}, "expected whole numbers, got String - at the column 'partition'"),
+        ({"timestamp": [1.0, 2.0]}, "expected whole numbers or moments, got Float64 - at the column 'timestamp'"),
+        ({"partition": [2**63, 1]}, "conversion"),
+    ],
+)
+def test_a_frame_that_does_not_fit_is_refused(columns: dict[str, Any], message: str) -> None:
+    with hw.open("memory:") as broker:
+        broker.create_topic("t", partitions=3)
+        with pytest.raises((hw.HeadwaterError, pl.exceptions.PolarsError), match=message):
+            broker.send_many("t", pl.DataFrame({"value": ["a", "b"], **columns}))
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "snappy", "lz4", "zstd"])
+def test_a_frame_larger_than_the_buffer_waits_and_loses_nothing(compression: Any) -> None:
+    frame = pl.DataFrame({"key": range(5_000), "value": [bytes([n % 251]) * (n % 300) for n in range(5_000)]})
+    with hw.open("memory:") as broker:
+        broker.create_topic("t")
+        with broker.producer(buffer_memory=10_000, batch_size=4_000, compression=compression) as producer:
+            assert producer.send_many("t", pl.concat([frame[:1_700], frame[1_700:]], rechunk=False)) == 5_000
+        assert broker.read_frame("t", key=int, value=bytes).select("key", "value").equals(frame)
+
+
+def test_a_frame_counts_with_its_transaction() -> None:
+    frame = pl.DataFrame({"value": [b"a", b"b"]})
+    with hw.open("memory:") as broker:
+        broker.create_topic("t")
+        with broker.producer(transactional_id="x") as producer:
+            with pytest.raises(hw.InvalidArgumentError, match="begin"):
+                producer.send_many("t", frame)
+            for end in (producer.abort, producer.commit):
+                producer.begin()
+                producer.send_many("t", frame)
+                end()
+        assert broker.read_frame("t", value=bytes)["offset"].to_list() == [3, 4], "aborted records are not read"
+
+
+def test_text_that_is_none_is_named_by_its_place() -> None:
+    with hw.open("memory:") as broker:
+        broker.create_topic("t")
+        broker.send_many("t", pl.DataFrame({"value": [b"a", b"\xff", None]}))
+        assert broker.read_frame("t", value=bytes)["value"].to_list() == [b"a", b"\xff", None]
+        with pytest.raises(hw.SerdeError, match="topic 't' partition 0 offset 1"):
+            broker.read_frame("t", value=str)

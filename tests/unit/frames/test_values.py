@@ -138,8 +138,8 @@ def test_null_fails_filters_either_way() -> None:
 
 def test_tombstones_stay_tombstones() -> None:
     frame, _ = decode_frame(json(Fare), [b'{"fare":1}', None])
-    assert encode_json(select(frame, (("x", pl.lit(1)),), False)) == [b'{"x":1}', None]
-    assert encode_json(select(frame, (("x", pl.col("fare") * 2),), True)) == [b'{"fare":1.0,"x":2.0}', None]
+    assert encode_json(select(frame, (("x", pl.lit(1)),), False)).to_list() == [b'{"x":1}', None]
+    assert encode_json(select(frame, (("x", pl.col("fare") * 2),), True)).to_list() == [b'{"fare":1.0,"x":2.0}', None]
 
 
 def test_two_types_of_one_name_are_two_schemas() -> None:
