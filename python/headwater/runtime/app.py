@@ -26,7 +26,7 @@ from headwater.runtime.plan import Settings
 from headwater.runtime.provisioning import prepare_topics, repartition_topics
 from headwater.runtime.stores import StoreView
 from headwater.runtime.task import StreamTask
-from headwater.runtime.threads import replay, serve
+from headwater.runtime.threads import cores, replay, serve
 from headwater.time import Duration, parse_duration_ms
 from headwater.topics import check_topic_name
 from headwater.topology import Topology
@@ -309,6 +309,9 @@ class App(StreamsBuilder):
         names = repartition_topics(self.id, topology)
         policies = self.policies()
         groups = topology.sub_topologies()
+        widths = prepare_topics(broker, self.id, topology)
+        # A core that has no task of its own reads for the others.
+        reads_ahead = max(widths.values(), default=0) < (self._threads or cores())
         return [
             StreamTask(
                 self.id,
@@ -323,8 +326,9 @@ class App(StreamsBuilder):
                 policies,
                 batch_size=self._batch_size,
                 idle_seconds=self._idle_seconds,
+                reads_ahead=reads_ahead,
             )
-            for number, width in sorted(prepare_topics(broker, self.id, topology).items())
+            for number, width in sorted(widths.items())
             for partition in range(width)
         ]
 

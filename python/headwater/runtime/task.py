@@ -22,6 +22,7 @@ from headwater.runtime.plan import Settings
 from headwater.runtime.runner import Output, Result, Runner
 from headwater.serdes import SessionWindowedSerde, WindowedSerde
 from headwater.state import (
+    ReadAhead,
     Rows,
     append_rows,
     append_rows_to,
@@ -47,7 +48,9 @@ Place = tuple[str, int]
 class Partition:
     """One source partition: what has been read of it and what has been processed."""
 
-    def __init__(self, topic: str, number: int, *, is_repartition: bool, carries_changes: bool) -> None:
+    def __init__(
+        self, topic: str, number: int, *, is_repartition: bool, carries_changes: bool, reads_ahead: bool
+    ) -> None:
         self.topic = topic
         self.number = number
         self.is_repartition = is_repartition
@@ -57,6 +60,7 @@ class Partition:
         self.forgotten = 0
         self.rows = Rows()
         self.offsets: list[int] = []
+        self.ahead = ReadAhead() if reads_ahead else None
 
 
 class StreamTask:
@@ -83,6 +87,7 @@ class StreamTask:
         *,
         batch_size: int,
         idle_seconds: float = 0.0,
+        reads_ahead: bool = False,
     ) -> None:
         self.group = group
         self.sub_topology = number
@@ -112,6 +117,7 @@ class StreamTask:
                 partition,
                 is_repartition=topic in plan.internal,
                 carries_changes=topic in plan.internal and plan.internal[topic].carries_changes,
+                reads_ahead=reads_ahead,
             )
             for topic in plan.sources
             if partition < self._count(topic)
@@ -321,7 +327,8 @@ class StreamTask:
         if limit is not None:
             end = min(end, limit)
         if not len(source.rows) and source.fetched < end:
-            following, offsets, rows = fetch_rows(
+            fetch = fetch_rows if source.ahead is None else source.ahead.fetch_rows
+            following, offsets, rows = fetch(
                 self._log, self._topic(source.topic), source.number, source.fetched, FETCH_BYTES
             )
             if limit is not None and following > limit:
@@ -447,6 +454,9 @@ class StreamTask:
     def abandon(self) -> None:
         """Leave what was done since the last commit uncommitted: the task ends."""
         with self.lock:
+            for source in self.partitions:
+                if source.ahead is not None:
+                    source.ahead.close()
             self._committer.abandon()
 
     def _log_changes(self, store: str, rows: Rows) -> None:

@@ -32,7 +32,7 @@ def serve(tasks: list[StreamTask], stop: threading.Event, *, threads: int | None
         threads: How many threads; the number of cores if None.
         commit_seconds: How often to commit while records keep coming.
     """
-    count = min(threads or _cores(), max(1, len(tasks)))
+    count = min(threads or cores(), max(1, len(tasks)))
     _run_all([partial(_step_in_turn, tasks[i::count], stop, commit_seconds) for i in range(count)], stop, count)
 
 
@@ -73,7 +73,7 @@ def replay(
         threads: How many threads; the number of cores if None.
         commit_seconds: How often to commit meanwhile.
     """
-    _Replay(tasks, topology, stop, threads or _cores(), commit_seconds).run(closes=closes)
+    _Replay(tasks, topology, stop, threads or cores(), commit_seconds).run(closes=closes)
 
 
 class _Replay:
@@ -197,5 +197,6 @@ def _run_all(work: list[Callable[[], None]], stop: threading.Event, limit: int) 
         raise errors[0]
 
 
-def _cores() -> int:
+def cores() -> int:
+    """How many threads there are if nobody says."""
     return os.cpu_count() or 1

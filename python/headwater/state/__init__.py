@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from headwater._core import (
+    ReadAhead,
     Rows,
     Task,
     Transaction,
@@ -19,6 +20,7 @@ from headwater._core import (
 )
 
 __all__ = [
+    "ReadAhead",
     "Rows",
     "Task",
     "Transaction",

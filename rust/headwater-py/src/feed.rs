@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use headwater_log::TransactionalProducer;
+use headwater_log::{Partition, TransactionalProducer};
 use headwater_state::row::{PHASE_RECORD, Row, order_head};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -18,18 +18,16 @@ use crate::wal;
 /// Largest batch that is appended at once; a batch is also what a reader gets at once.
 const BATCH_SIZE: usize = 256 << 10;
 
-/// Records from an offset as rows: the offset to go on at, the records' offsets, the rows (seqs from 0).
-#[pyfunction]
-fn fetch_rows(
-    py: Python<'_>,
-    log: &Log,
-    topic: &str,
-    partition: u32,
-    offset: u64,
-    max_bytes: usize,
-) -> PyResult<(u64, Vec<u64>, Rows)> {
-    let (next, records) =
-        log.with_partition(py, topic, partition, |source| wal::fetch(source, offset, max_bytes, true))?;
+/// Records from an offset on: where to go on, the records' offsets, and the records as rows (seqs from 0).
+pub(crate) struct Fetched {
+    pub(crate) next: u64,
+    pub(crate) offsets: Vec<u64>,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// Reads records of a partition; its errors are those of the log.
+pub(crate) fn fetch(source: &Partition, offset: u64, max_bytes: usize) -> headwater_log::Result<Fetched> {
+    let (next, records) = wal::fetch(source, offset, max_bytes, true)?;
     let mut offsets = Vec::with_capacity(records.len());
     let mut rows = Vec::with_capacity(records.len());
     for (seq, record) in records.into_iter().enumerate() {
@@ -43,7 +41,21 @@ fn fetch_rows(
             ..Row::default()
         });
     }
-    Ok((next, offsets, Rows { rows }))
+    Ok(Fetched { next, offsets, rows })
+}
+
+/// Records from an offset as rows: the offset to go on at, the records' offsets, the rows (seqs from 0).
+#[pyfunction]
+fn fetch_rows(
+    py: Python<'_>,
+    log: &Log,
+    topic: &str,
+    partition: u32,
+    offset: u64,
+    max_bytes: usize,
+) -> PyResult<(u64, Vec<u64>, Rows)> {
+    let fetched = log.with_partition(py, topic, partition, |source| fetch(source, offset, max_bytes))?;
+    Ok((fetched.next, fetched.offsets, Rows { rows: fetched.rows }))
 }
 
 fn producer(transaction: Option<&Bound<'_, Transaction>>) -> Option<Arc<TransactionalProducer>> {

@@ -16,6 +16,7 @@ mod inspect;
 mod json;
 mod log;
 mod producer;
+mod read_ahead;
 mod rows;
 mod sender;
 mod simulated;
@@ -39,6 +40,7 @@ fn _core(m: &Bound<'_, PyModule>) -> PyResult<()> {
     transaction::register(m)?;
     simulated::register(m)?;
     feed::register(m)?;
+    read_ahead::register(m)?;
     frames::register(m)?;
     json::register(m)?;
     Ok(())
