@@ -305,8 +305,7 @@ impl Task {
         for (row, merged) in round.rows {
             let Some(merged) = merged else { continue };
             let cell = results.next().flatten().map(|bytes| Cell::Bytes(Bytes::copy_from_slice(bytes.as_bytes())));
-            let order = emitted(&row.order, 0);
-            let written = write_session(&mut self.stores, round.window, &row, &order, &merged, cell, sends_old);
+            let written = write_session(&mut self.stores, round.window, &row, 0, &merged, cell, sends_old);
             for (emission, row) in written.into_iter().enumerate() {
                 out.push(Row { order: emitted(&row.order, emission as u32), ..row });
             }

@@ -8,7 +8,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Run;
-use crate::row::{Row, descend};
+use crate::row::Row;
 use crate::store::{Accumulators, Argument, Cell, Slot, StoreKey, Write};
 
 /// Tumbling and hopping windows; times in ms.
@@ -63,7 +63,7 @@ pub(super) fn window_key(key: &[u8], start: i64) -> Bytes {
 }
 
 impl Run<'_> {
-    pub(super) fn assign_windows(&mut self, node: usize, kernel: AssignWindows, row: Row) {
+    pub(super) fn assign_windows(&mut self, node: usize, kernel: AssignWindows, row: &mut Row) {
         if row.key.is_none() {
             self.nodes[node].dropped += 1;
             return;
@@ -75,56 +75,73 @@ impl Run<'_> {
         while start <= row.timestamp {
             let next = start + kernel.advance;
             if start + kernel.size <= close {
-                self.drop_late(node, &row);
+                self.drop_late(node, row);
             } else if next > row.timestamp {
-                return self.forward(node, Row { window_start: start, ..row });
+                row.window_start = start;
+                return self.forward(node, row);
             } else {
-                self.forward(node, Row { window_start: start, ..row.clone() });
+                self.forward(node, &mut Row { window_start: start, ..row.clone() });
             }
             start = next;
         }
     }
 
-    pub(super) fn aggregate_update(&mut self, node: usize, kernel: &AggregateUpdate, mut row: Row) {
+    pub(super) fn aggregate_update(&mut self, node: usize, kernel: &AggregateUpdate, row: &mut Row) {
         let Some(key) = row.key.take() else { return };
         let store = &mut self.stores.stores[kernel.store];
         let start = if kernel.is_windowed { row.window_start } else { 0 };
         let at = StoreKey { key, start, end: 0 };
-        let held = store.get(&at);
-        let cell = match kernel.fold {
-            Fold::Count => Some(Cell::Int(count_of(held) + 1)),
-            Fold::TableCount => {
-                let less = i64::from(row.old.is_some() && held.is_some());
-                match (held, &row.value) {
-                    (None, None) => None,
-                    (_, value) => Some(Cell::Int(count_of(held) - less + i64::from(value.is_some()))),
-                }
-            }
-            Fold::Columns => store.spec.clone().map(|spec| {
-                let mut state = match held {
-                    Some(Slot { cell: Cell::Accumulators(state), .. }) => state.clone(),
-                    _ => Box::new(Accumulators::new(&spec)),
-                };
-                let packed = row.other.take().unwrap_or_default();
-                state.add(&spec, |index| Argument::unpack(&packed, index), row.value.as_ref());
-                Cell::Accumulators(state)
-            }),
-            Fold::External | Fold::TableExternal => {
-                row.other.as_ref().map(|bytes| Cell::Bytes(Bytes::copy_from_slice(bytes)))
-            }
-        };
+        let (is_cached, spec) = (store.is_cached, store.spec.clone());
         let is_table = matches!(kernel.fold, Fold::TableCount | Fold::TableExternal);
         let carries_time = !is_table || row.old.is_some() || row.value.is_some();
-        let timestamp = held.filter(|_| carries_time).map_or(row.timestamp, |slot| slot.timestamp.max(row.timestamp));
-        let order = descend(&row.order, self.emissions);
-        let mut write =
+        let (mut timestamp, mut new) = (row.timestamp, None);
+        let fold = |held: Option<&Slot>| {
+            let cell = match kernel.fold {
+                Fold::Count => Cell::Int(count_of(held) + 1),
+                Fold::TableCount => {
+                    if held.is_none() && row.value.is_none() {
+                        return None;
+                    }
+                    let less = i64::from(row.old.is_some() && held.is_some());
+                    Cell::Int(count_of(held) - less + i64::from(row.value.is_some()))
+                }
+                Fold::Columns => {
+                    let spec = spec.as_ref()?;
+                    let mut state = match held {
+                        Some(Slot { cell: Cell::Accumulators(state), .. }) => state.clone(),
+                        _ => Box::new(Accumulators::new(spec)),
+                    };
+                    let packed = row.other.as_deref().unwrap_or_default();
+                    state.add(spec, |index| Argument::unpack(packed, index), row.value.as_ref());
+                    Cell::Accumulators(state)
+                }
+                Fold::External | Fold::TableExternal => {
+                    row.other.as_ref().map(|bytes| Cell::Bytes(Bytes::copy_from_slice(bytes)))?
+                }
+            };
+            Some(cell)
+        };
+        let make = |held: Option<&Slot>| {
+            if let Some(held) = held.filter(|_| carries_time) {
+                timestamp = timestamp.max(held.timestamp);
+            }
+            let cell = fold(held)?;
+            if !is_cached {
+                new = Some(cell.visible(spec.as_deref()));
+            }
+            Some(Slot { cell, timestamp })
+        };
+        let mut write = Write {
+            store: kernel.store,
+            order: &row.order,
+            emission: self.emissions,
             // A cached deletion carries the time of the record, not of the aggregate.
-            Write { store: kernel.store, order: &order, timestamp: row.timestamp, headers: &row.headers, undo: &mut self.stores.undo };
-        let slot = cell.map(|cell| Slot { cell, timestamp });
-        let new = if store.is_cached { None } else { slot.as_ref().map(|slot| store.visible(&slot.cell)) };
-        let key = at.key.clone();
-        let previous = store.put(at, slot, &mut write);
-        if store.is_cached {
+            timestamp: row.timestamp,
+            headers: &row.headers,
+            undo: &mut self.stores.undo,
+        };
+        let previous = store.update(&at, make, &mut write);
+        if is_cached {
             return;
         }
         row.old = match previous {
@@ -132,7 +149,7 @@ impl Run<'_> {
             None if kernel.sends_old => kernel.initial.clone(),
             _ => None,
         };
-        row.key = Some(if kernel.is_windowed { window_key(&key, start) } else { key });
+        row.key = Some(if kernel.is_windowed { window_key(&at.key, start) } else { at.key });
         row.value = new;
         row.other = None;
         row.timestamp = timestamp;

@@ -69,7 +69,7 @@ pub fn store_key(store: &Store, key: &Bytes) -> StoreKey {
 }
 
 impl Run<'_> {
-    pub(super) fn stream_join(&mut self, node: usize, kernel: StreamJoin, input: u8, row: Row) {
+    pub(super) fn stream_join(&mut self, node: usize, kernel: StreamJoin, input: u8, row: &Row) {
         let side = if input == 0 { Side::Left } else { Side::Right };
         let seq = row.seq();
         let stores = &mut *self.stores;
@@ -84,16 +84,16 @@ impl Run<'_> {
             &mut |pair| pairs.push(pair),
         );
         match dropped {
-            Some(Dropped::Late) => self.drop_late(node, &row),
+            Some(Dropped::Late) => self.drop_late(node, row),
             Some(Dropped::Null) => self.nodes[node].dropped += 1,
             None => {}
         }
         for pair in pairs {
-            self.forward(node, row_of(pair, row.order.clone(), row.key.clone(), row.headers.clone()));
+            self.forward(node, &mut row_of(pair, row.order.clone(), row.key.clone(), row.headers.clone()));
         }
     }
 
-    pub(super) fn lookup(&mut self, node: usize, kernel: &Lookup, mut row: Row) {
+    pub(super) fn lookup(&mut self, node: usize, kernel: &Lookup, row: &mut Row) {
         let key = if kernel.uses_other { row.other.take() } else { row.key.clone() };
         if (kernel.drops_null_value && row.value.is_none()) || (kernel.drops_null_key && key.is_none()) {
             self.nodes[node].dropped += 1;

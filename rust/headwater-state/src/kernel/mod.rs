@@ -129,7 +129,7 @@ impl Segment {
             .collect();
         events.sort_unstable();
         let mut events = events.into_iter().peekable();
-        let mut enter = |run: &mut Run<'_>, node: usize, input: u8, row: Row| {
+        let mut enter = |run: &mut Run<'_>, node: usize, input: u8, row: &mut Row| {
             while let Some((head, rank, store, flushing)) =
                 events.next_if(|(head, rank, ..)| [*head, *rank].as_slice() < &row.order[..])
             {
@@ -138,9 +138,7 @@ impl Segment {
             run.emissions = 0;
             run.process(node, input, row);
         };
-        for (node, input, row) in merged(inputs) {
-            enter(&mut run, node, input, row);
-        }
+        in_order(inputs, |node, input, row| enter(&mut run, node, input, row));
         for (head, rank, store, node) in events {
             run.flush(head, rank, store, node);
         }
@@ -156,7 +154,7 @@ impl Segment {
             if let Kernel::StreamJoin(StreamJoin { join, .. }) = run.nodes[node].kernel {
                 for pair in run.stores.joins[join].close() {
                     let order = [order_head(seq, PHASE_FLUSH), node as u32].into_iter().collect();
-                    run.forward(node, join::row_of(pair, order, None, bytes::Bytes::new()));
+                    run.forward(node, &mut join::row_of(pair, order, None, bytes::Bytes::new()));
                 }
             }
         }
@@ -164,19 +162,25 @@ impl Segment {
     }
 }
 
-// All rows in order. One sorted input needs no merging.
-fn merged(mut inputs: Vec<Input>) -> Box<dyn Iterator<Item = (usize, u8, Row)>> {
-    let tag = |input: Input| input.rows.into_iter().map(move |row| (input.node, input.input, row));
-    if inputs.len() == 1 {
-        return Box::new(inputs.pop().into_iter().flat_map(tag));
+// Visits all rows in order, where they are: rows are large, and moving one costs as much as counting it. Of rows with equal
+// order keys, those of the first input come first.
+fn in_order(mut inputs: Vec<Input>, mut visit: impl FnMut(usize, u8, &mut Row)) {
+    if let [input] = &mut inputs[..] {
+        return input.rows.iter_mut().for_each(|row| visit(input.node, input.input, row));
     }
-    let mut all: Vec<_> = inputs.into_iter().flat_map(tag).collect();
-    all.sort_by(|a, b| a.2.order.cmp(&b.2.order));
-    Box::new(all.into_iter())
+    let mut heads: Vec<_> = inputs.iter_mut().map(|input| (input.node, input.input, input.rows.iter_mut())).collect();
+    let order =
+        |head: &(usize, u8, std::slice::IterMut<'_, Row>)| head.2.as_slice().first().map(|row| row.order.clone());
+    while let Some(at) = (0..heads.len()).filter(|at| order(&heads[*at]).is_some()).min_by_key(|at| order(&heads[*at]))
+    {
+        let (node, input, rows) = &mut heads[at];
+        rows.next().into_iter().for_each(|row| visit(*node, *input, row));
+    }
 }
 
 impl Run<'_> {
-    fn forward(&mut self, node: usize, row: Row) {
+    // The row is the last child's to change and to take; whoever forwards it is done with it.
+    fn forward(&mut self, node: usize, row: &mut Row) {
         let count = self.nodes[node].children.len();
         for child in 0..count {
             let target = self.nodes[node].children[child];
@@ -184,22 +188,22 @@ impl Run<'_> {
                 self.send(target, row);
                 return;
             }
-            self.send(target, row.clone());
+            self.send(target, &mut row.clone());
         }
     }
 
-    fn send(&mut self, target: Target, mut row: Row) {
+    fn send(&mut self, target: Target, row: &mut Row) {
         match target {
             Target::Node(node, input) => self.process(node, input, row),
             Target::Port(port) => {
-                row.order = descend(&row.order, self.emissions);
+                let order = descend(&row.order, self.emissions);
                 self.emissions += 1;
-                self.ports[port].push(row);
+                self.ports[port].push(Row { order, ..std::mem::take(row) });
             }
         }
     }
 
-    fn process(&mut self, node: usize, input: u8, mut row: Row) {
+    fn process(&mut self, node: usize, input: u8, row: &mut Row) {
         self.nodes[node].processed += 1;
         match &self.nodes[node].kernel {
             Kernel::Pass { drops_old } => {
@@ -247,7 +251,7 @@ impl Run<'_> {
         self.nodes[node].dropped += 1;
         self.nodes[node].late_records += 1;
         if let Some(target) = self.nodes[node].late {
-            self.send(target, row.clone());
+            self.send(target, &mut row.clone());
         }
     }
 
@@ -255,8 +259,8 @@ impl Run<'_> {
         self.emissions = 0;
         let stores = &mut *self.stores;
         for change in stores.stores[store].flush(store, head >> 2, &mut stores.undo) {
-            let row = self.flushed_row(node, change, &[head, rank]);
-            self.forward(node, row);
+            let mut row = self.flushed_row(node, change, &[head, rank]);
+            self.forward(node, &mut row);
         }
     }
 

@@ -9,7 +9,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::Run;
 use super::aggregate::Fold;
-use crate::row::{OrderKey, Row};
+use crate::row::Row;
 use crate::store::{Accumulators, Argument, Cell, Slot, StoreKey, Stores, Write};
 
 /// A session aggregate whose fold is Rust's.
@@ -70,7 +70,7 @@ pub fn write(
     stores: &mut Stores,
     window: SessionWindow,
     row: &Row,
-    order: &OrderKey,
+    emission: u32,
     merged: &Merged,
     new: Option<Cell>,
     sends_old: bool,
@@ -96,7 +96,8 @@ pub fn write(
                 $slot,
                 &mut Write {
                     store: window.store,
-                    order,
+                    order: &row.order,
+                    emission,
                     timestamp: $time,
                     headers: &row.headers,
                     undo: &mut stores.undo,
@@ -106,7 +107,7 @@ pub fn write(
     }
     if (merged.start, merged.end) != (row.timestamp, row.timestamp) {
         for (key, slot) in &merged.sessions {
-            put!(key.clone(), None, key.end);
+            put!(key, None, key.end);
             if !store.is_cached {
                 let old = sends_old.then(|| store.visible(&slot.cell));
                 forward(key, None, old);
@@ -115,7 +116,7 @@ pub fn write(
     }
     let slot = new.map(|cell| Slot { cell, timestamp: merged.end });
     let value = slot.as_ref().map(|slot| store.visible(&slot.cell));
-    put!(StoreKey { key: Bytes::copy_from_slice(&result.key), ..result }, slot, merged.end);
+    put!(&result, slot, merged.end);
     if !store.is_cached {
         forward(&result, value, None);
     }
@@ -123,13 +124,13 @@ pub fn write(
 }
 
 impl Run<'_> {
-    pub(super) fn session_update(&mut self, node: usize, kernel: SessionUpdate, mut row: Row) {
+    pub(super) fn session_update(&mut self, node: usize, kernel: SessionUpdate, row: &mut Row) {
         if row.key.is_none() {
             self.nodes[node].dropped += 1;
             return;
         }
-        let Some(merged) = find(self.stores, kernel.window, &row) else {
-            return self.drop_late(node, &row);
+        let Some(merged) = find(self.stores, kernel.window, row) else {
+            return self.drop_late(node, row);
         };
         let cells = merged.sessions.iter().map(|(_, slot)| &slot.cell);
         let cell = match (kernel.fold, self.stores.stores[kernel.window.store].spec.clone()) {
@@ -146,10 +147,9 @@ impl Run<'_> {
             }
             _ => Cell::Int(cells.map(|cell| if let Cell::Int(count) = cell { *count } else { 0 }).sum::<i64>() + 1),
         };
-        let mut order = row.order.clone();
-        order.push(self.emissions);
-        for row in write(self.stores, kernel.window, &row, &order, &merged, Some(cell), kernel.sends_old) {
-            self.forward(node, row);
+        let written = write(self.stores, kernel.window, row, self.emissions, &merged, Some(cell), kernel.sends_old);
+        for mut row in written {
+            self.forward(node, &mut row);
         }
     }
 }

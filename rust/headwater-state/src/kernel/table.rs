@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::Run;
-use crate::row::{Row, descend};
+use crate::row::Row;
 use crate::store::{Cell, Slot, StoreKey, Write};
 
 /// Puts new values and forwards changes.
@@ -22,7 +22,7 @@ pub struct TablePut {
 }
 
 impl Run<'_> {
-    pub(super) fn table_put(&mut self, node: usize, kernel: TablePut, mut row: Row) {
+    pub(super) fn table_put(&mut self, node: usize, kernel: TablePut, row: &mut Row) {
         let Some(key) = &row.key else {
             self.nodes[node].dropped += u64::from(kernel.drops_null_key);
             return;
@@ -42,15 +42,15 @@ impl Run<'_> {
         if kernel.suppresses_null && slot.is_none() && store.get(&at).is_none() {
             return;
         }
-        let order = descend(&row.order, self.emissions);
         let mut write = Write {
             store: index,
-            order: &order,
+            order: &row.order,
+            emission: self.emissions,
             timestamp: row.timestamp,
             headers: &row.headers,
             undo: &mut self.stores.undo,
         };
-        let previous = store.put(at, slot, &mut write);
+        let previous = store.put(&at, slot, &mut write);
         if store.is_cached {
             return;
         }

@@ -8,7 +8,8 @@
 //!   their order keys and a read names the order key it reads at;
 //! * **cache**: with caching on, a write only marks the key dirty; the flush emits one change per key, in order of last
 //!   update, from the value before the first write to the last;
-//! * **changelog**: keys written since the last commit are remembered, and their latest slots are what the changelog gets.
+//! * **changelog**: keys written (with a cache: flushed) since the last commit are remembered, and their latest slots are what the
+//!   changelog gets.
 //!
 //! **Invariants**
 //! 1. Keys and values in a store own their bytes: a slice of a read buffer is copied before it is kept.
@@ -25,7 +26,7 @@ pub use shape::{Shape, StoreKey};
 use bytes::Bytes;
 use hashbrown::HashMap;
 
-use crate::row::OrderKey;
+use crate::row::{OrderKey, descend};
 
 /// A stored value and the event time it carries.
 #[derive(Clone, Debug, PartialEq)]
@@ -142,8 +143,10 @@ pub struct Store {
 pub struct Write<'a> {
     /// Index of the store in its task.
     pub store: usize,
-    /// Order key of the write.
+    /// Order key of the row.
     pub order: &'a OrderKey,
+    /// Which emission of the row comes next: behind its order key, it is that of the write.
+    pub emission: u32,
     /// The row's own timestamp.
     pub timestamp: i64,
     /// Headers of the row.
@@ -197,27 +200,38 @@ impl Store {
     }
 
     /// Puts or deletes (`None`) a slot; returns what was there. Marks the key dirty if the store is cached.
-    pub fn put(&mut self, key: StoreKey, slot: Option<Slot>, write: &mut Write<'_>) -> Option<Slot> {
+    pub fn put(&mut self, key: &StoreKey, slot: Option<Slot>, write: &mut Write<'_>) -> Option<Slot> {
+        self.update(key, |_| slot, write)
+    }
+
+    /// Puts or deletes (`None`) what `make` makes of the current slot; otherwise as [`put`](Self::put).
+    pub fn update(
+        &mut self,
+        key: &StoreKey,
+        make: impl FnOnce(Option<&Slot>) -> Option<Slot>,
+        write: &mut Write<'_>,
+    ) -> Option<Slot> {
+        let is_visible = !self.is_windowed() || self.is_visible(self.shape.time_of(key));
         let seq = seq_of(write.order);
         if self.is_windowed() {
-            let time = self.shape.time_of(&key);
+            let time = self.shape.time_of(key);
             if time > self.clocks.observed {
                 write.undo.push(seq, Undo::Observed { store: write.store, previous: self.clocks.observed });
                 self.clocks.observed = time;
             }
         }
-        let previous = self.shape.put(&key, slot);
-        if self.is_logged && !self.changed.contains_key(&key) {
-            self.changed.insert(StoreKey::owned(&key.key, key.start, key.end), ());
-        }
+        let previous = self.shape.update(key, |held| make(held.filter(|_| is_visible)));
         if self.keeps_history {
-            self.history.entry(key.clone()).or_default().push((write.order.clone(), previous.clone()));
+            let order = descend(write.order, write.emission);
+            self.history.entry(key.clone()).or_default().push((order, previous.clone()));
         }
         if self.is_cached {
-            self.mark_dirty(&key, previous.as_ref(), seq, write);
+            self.mark_dirty(key, previous.as_ref(), seq, write); // the flush will log it
+        } else if self.is_logged && !self.changed.contains_key(key) {
+            self.changed.insert(StoreKey::owned(&key.key, key.start, key.end), ());
         }
         if !write.undo.is_off {
-            write.undo.push(seq, Undo::Slot { store: write.store, key, previous: previous.clone() });
+            write.undo.push(seq, Undo::Slot { store: write.store, key: key.clone(), previous: previous.clone() });
         }
         previous
     }
@@ -263,6 +277,9 @@ impl Store {
         let mut dirty: Vec<(StoreKey, Dirty)> = self.dirty.drain().collect();
         dirty.sort_unstable_by_key(|(_, entry)| entry.tick);
         undo.push(seq, Undo::Flush { store, dirty: dirty.clone(), flushed: self.flushed });
+        if self.is_logged {
+            self.changed.extend(dirty.iter().map(|(key, _)| (key.clone(), ())));
+        }
         let mut changes = Vec::with_capacity(dirty.len());
         for (key, entry) in dirty {
             let now = self.shape.get(&key);
@@ -338,7 +355,7 @@ impl Store {
 
     /// Puts a restored slot: no undo, no cache, no changelog.
     pub fn restore(&mut self, key: StoreKey, slot: Option<Slot>) {
-        self.shape.put(&key, slot);
+        self.shape.update(&key, |_| slot);
     }
 
     /// Number of slots.
@@ -357,7 +374,7 @@ impl Store {
                 if self.is_logged {
                     self.changed.insert(key.clone(), ());
                 }
-                self.shape.put(&key, previous);
+                self.shape.update(&key, |_| previous);
             }
             Undo::Dirty { key, previous, .. } => {
                 match previous {

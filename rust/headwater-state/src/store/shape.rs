@@ -69,16 +69,25 @@ impl Shape {
         }
     }
 
-    pub(super) fn put(&mut self, key: &StoreKey, slot: Option<Slot>) -> Option<Slot> {
+    /// Replaces a slot by what `make` makes of it, or deletes it (`None`); returns what was there.
+    pub(super) fn update(&mut self, key: &StoreKey, make: impl FnOnce(Option<&Slot>) -> Option<Slot>) -> Option<Slot> {
         match self {
-            Self::KeyValue(map) => put_in(map, &key.key, slot),
-            Self::Window(buckets) => match slot {
-                Some(_) => put_in(buckets.entry(key.start).or_default(), &key.key, slot),
-                None => put_in(buckets.get_mut(&key.start)?, &key.key, None),
-            },
+            Self::KeyValue(map) => update_in(map, &key.key, make),
+            Self::Window(buckets) => {
+                if let Some(bucket) = buckets.get_mut(&key.start) {
+                    return update_in(bucket, &key.key, make);
+                }
+                let slot = make(None)?;
+                buckets.entry(key.start).or_default().insert(Bytes::copy_from_slice(&key.key), slot);
+                None
+            }
             Self::Session(map) => {
-                let sessions = map.entry_ref(&key.key).or_default();
-                let previous = match (sessions.binary_search_by_key(&(key.end, key.start), |s| (s.0, s.1)), slot) {
+                let sessions = match map.get_mut(&key.key) {
+                    Some(sessions) => sessions,
+                    None => map.entry(Bytes::copy_from_slice(&key.key)).or_default(),
+                };
+                let at = sessions.binary_search_by_key(&(key.end, key.start), |s| (s.0, s.1));
+                let previous = match (at, make(at.ok().map(|at| &sessions[at].2))) {
                     (Ok(at), Some(slot)) => Some(std::mem::replace(&mut sessions[at].2, slot)),
                     (Ok(at), None) => Some(sessions.remove(at).2),
                     (Err(at), Some(slot)) => {
@@ -165,12 +174,16 @@ impl Shape {
     }
 }
 
-fn put_in(map: &mut HashMap<Bytes, Slot>, key: &Bytes, slot: Option<Slot>) -> Option<Slot> {
-    match slot {
-        Some(slot) => match map.get_mut(key) {
-            Some(held) => Some(std::mem::replace(held, slot)),
-            None => map.insert(Bytes::copy_from_slice(key), slot),
+fn update_in(
+    map: &mut HashMap<Bytes, Slot>,
+    key: &Bytes,
+    make: impl FnOnce(Option<&Slot>) -> Option<Slot>,
+) -> Option<Slot> {
+    match map.get_mut(key) {
+        Some(held) => match make(Some(held)) {
+            Some(slot) => Some(std::mem::replace(held, slot)),
+            None => map.remove(key),
         },
-        None => map.remove(key),
+        None => map.insert(Bytes::copy_from_slice(key), make(None)?),
     }
 }
