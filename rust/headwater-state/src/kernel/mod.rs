@@ -258,9 +258,11 @@ impl Run<'_> {
     fn flush(&mut self, head: u32, rank: u32, store: usize, node: usize) {
         self.emissions = 0;
         let stores = &mut *self.stores;
-        for change in stores.stores[store].flush(store, head >> 2, &mut stores.undo) {
-            let mut row = self.flushed_row(node, change, &[head, rank]);
-            self.forward(node, &mut row);
+        for (key, dirty) in stores.stores[store].take_dirty(store, head >> 2, &mut stores.undo) {
+            if let Some(change) = self.stores.stores[store].flushed(key, dirty) {
+                let mut row = self.flushed_row(node, change, &[head, rank]);
+                self.forward(node, &mut row);
+            }
         }
     }
 

@@ -157,9 +157,11 @@ impl Run<'_> {
 /// The rows of a flush of a cached session store, for a caller that runs the fold itself.
 pub fn flush(stores: &mut Stores, store: usize, order: &[u32], sends_old: bool) -> Vec<Row> {
     let seq = order.first().map_or(0, |head| head >> 2);
-    stores.stores[store]
-        .flush(store, seq, &mut stores.undo)
+    let flushed = &mut stores.stores[store];
+    flushed
+        .take_dirty(store, seq, &mut stores.undo)
         .into_iter()
+        .filter_map(|(key, dirty)| flushed.flushed(key, dirty))
         .enumerate()
         .map(|(index, change)| Row {
             order: order.iter().copied().chain([index as u32]).collect(),

@@ -269,31 +269,29 @@ impl Store {
         found
     }
 
-    /// Takes the dirty keys, in order of last update, as the changes to forward.
-    pub fn flush(&mut self, store: usize, seq: u32, undo: &mut UndoLog) -> Vec<Flushed> {
-        if self.dirty.is_empty() {
-            return Vec::new();
-        }
+    /// Takes the dirty keys, in order of last update: what a flush makes [changes](Self::flushed) of.
+    pub(crate) fn take_dirty(&mut self, store: usize, seq: u32, undo: &mut UndoLog) -> Vec<(StoreKey, Dirty)> {
         let mut dirty: Vec<(StoreKey, Dirty)> = self.dirty.drain().collect();
-        dirty.sort_unstable_by_key(|(_, entry)| entry.tick);
-        undo.push(seq, Undo::Flush { store, dirty: dirty.clone(), flushed: self.flushed });
+        dirty.sort_by_cached_key(|(_, entry)| entry.tick);
+        if !undo.is_off && !dirty.is_empty() {
+            undo.push(seq, Undo::Flush { store, dirty: dirty.clone(), flushed: self.flushed });
+        }
         if self.is_logged {
             self.changed.extend(dirty.iter().map(|(key, _)| (key.clone(), ())));
         }
-        let mut changes = Vec::with_capacity(dirty.len());
-        for (key, entry) in dirty {
-            let now = self.shape.get(&key);
-            let new = now.map(|slot| self.visible(&slot.cell));
-            let time = self.shape.time_of(&key);
-            let hides_old = self.is_windowed() && self.retention.is_some_and(|keeps| time <= self.flushed - keeps);
-            let old = entry.before.as_ref().filter(|_| !hides_old).map(|slot| self.visible(&slot.cell));
-            let timestamp = now.map_or(entry.timestamp, |slot| slot.timestamp);
-            self.flushed = self.flushed.max(time);
-            if new.is_some() || old.is_some() {
-                changes.push(Flushed { key, new, old, timestamp, headers: entry.headers });
-            }
-        }
-        changes
+        dirty
+    }
+
+    /// The change that a dirty key's flush forwards, if any.
+    pub(crate) fn flushed(&mut self, key: StoreKey, entry: Dirty) -> Option<Flushed> {
+        let now = self.shape.get(&key);
+        let new = now.map(|slot| self.visible(&slot.cell));
+        let time = self.shape.time_of(&key);
+        let hides_old = self.is_windowed() && self.retention.is_some_and(|keeps| time <= self.flushed - keeps);
+        let old = entry.before.as_ref().filter(|_| !hides_old).map(|slot| self.visible(&slot.cell));
+        let timestamp = now.map_or(entry.timestamp, |slot| slot.timestamp);
+        self.flushed = self.flushed.max(time);
+        (new.is_some() || old.is_some()).then_some(Flushed { key, new, old, timestamp, headers: entry.headers })
     }
 
     /// The bytes that the topology sees of a cell.
@@ -336,8 +334,11 @@ impl Store {
 
     /// Takes the keys written since the last call with their present slots, for the changelog.
     pub fn take_changed(&mut self) -> Vec<(StoreKey, Option<Slot>)> {
-        let keys: Vec<StoreKey> = self.changed.drain().map(|(key, ())| key).collect();
-        keys.into_iter().map(|key| (key.clone(), self.shape.get(&key).cloned())).collect()
+        let with_slot = |(key, ())| {
+            let slot = self.shape.get(&key).cloned();
+            (key, slot)
+        };
+        self.changed.drain().map(with_slot).collect()
     }
 
     /// Lets the changelog get every slot anew, so that what it held before need not be kept.
