@@ -89,7 +89,7 @@ class CorruptLogError(HeadwaterError):
 
 
 class StorageError(HeadwaterError, OSError):
-    """The file system refused: disk full, no permission, I/O error. Fix the environment and retry."""
+    """The system refused: disk full, no permission, I/O error. Fix the environment and retry."""
 
     code = "storage"
 

@@ -188,9 +188,15 @@ def _run_all(work: list[Callable[[], None]], stop: threading.Event, limit: int) 
                 return
 
     threads = [threading.Thread(target=take, name=f"headwater-{i}", daemon=True) for i in range(min(len(work), limit))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
+    started = []
+    try:
+        for thread in threads:
+            thread.start()
+            started.append(thread)
+    except RuntimeError as error:  # there is none to be had: half of the work is none
+        errors.append(error)
+        stop.set()
+    for thread in started:
         while thread.is_alive():
             thread.join(0.1)  # not for ever, so that Ctrl-C gets through
     if errors:

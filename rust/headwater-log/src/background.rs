@@ -13,7 +13,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::broker::Inner;
-use crate::{Durability, Topic};
+use crate::{Durability, Error, Result, Topic, TopicConfig};
+
+const SYNCER: &str = "headwater-syncer";
 
 /// How often retention and compaction are looked at.
 const CLEANING_CHECK: Duration = Duration::from_secs(30);
@@ -55,15 +57,27 @@ impl Threads {
     }
 
     /// Runs `round` again and again in a thread of that name, sleeping as long as it says; does nothing if there is one.
-    fn ensure(&self, name: &'static str, broker: &Arc<Inner>, round: fn(&Inner) -> Duration) {
+    fn ensure(&self, name: &'static str, broker: &Arc<Inner>, round: fn(&Inner) -> Duration) -> Result<()> {
         let mut running = self.running.lock();
         if self.is_ending() || running.iter().any(|(other, _)| *other == name) {
-            return;
+            return Ok(());
         }
+        let path = broker.storage.describe("");
         let (broker, is_ending) = (Arc::downgrade(broker), Arc::clone(&self.is_ending));
-        // Without the thread a setting would promise what nobody does; spawning fails only when the machine has none left.
         let spawned = std::thread::Builder::new().name(name.into()).spawn(move || repeat(&broker, &is_ending, round));
-        running.push((name, spawned.expect("a thread for the log")));
+        running.push((name, spawned.map_err(Error::io("start a thread", path))?));
+        Ok(())
+    }
+
+    /// Begins a round now.
+    pub(crate) fn wake(&self) {
+        self.running.lock().iter().for_each(|(_, handle)| handle.thread().unpark());
+    }
+
+    /// Lets the syncer look again at how long it may sleep.
+    pub(crate) fn wake_syncer(&self) {
+        let running = self.running.lock();
+        running.iter().filter(|(name, _)| *name == SYNCER).for_each(|(_, handle)| handle.thread().unpark());
     }
 }
 
@@ -84,17 +98,54 @@ fn repeat(broker: &Weak<Inner>, is_ending: &AtomicBool, round: fn(&Inner) -> Dur
     }
 }
 
-/// Starts the threads that are asked for, once each.
-pub(crate) fn ensure_threads(inner: &Arc<Inner>) {
-    if shortest_interval(inner).is_some() {
-        inner.threads.ensure("headwater-syncer", inner, sync_round);
+/// What threads may be asked to do.
+#[derive(Clone, Copy)]
+pub(crate) enum Work {
+    /// Sync in intervals.
+    Syncing,
+    /// Forget and compact.
+    Cleaning,
+    /// Abort what takes too long.
+    Transactions,
+}
+
+/// Starts the thread for some work, unless there is one.
+///
+/// # Errors
+/// `Io` if the machine has no more threads: without one a setting would promise what nobody does.
+pub(crate) fn ensure_thread(inner: &Arc<Inner>, work: Work) -> Result<()> {
+    match work {
+        Work::Syncing => inner.threads.ensure(SYNCER, inner, sync_round),
+        Work::Cleaning => inner.threads.ensure("headwater-janitor", inner, janitor_round),
+        Work::Transactions => inner.threads.ensure("headwater-transactions", inner, transactions_round),
     }
-    if inner.needs_cleaning() {
-        inner.threads.ensure("headwater-janitor", inner, janitor_round);
+}
+
+/// Starts the threads that the topics and transactional ids of a broker ask for.
+///
+/// # Errors
+/// Those of [`ensure_thread`].
+pub(crate) fn ensure_threads(inner: &Arc<Inner>) -> Result<()> {
+    let asked = [
+        (Work::Syncing, shortest_interval(inner).is_some()),
+        (Work::Cleaning, inner.needs_cleaning()),
+        (Work::Transactions, inner.transactions.is_used()),
+    ];
+    asked.into_iter().filter(|(_, is_asked)| *is_asked).try_for_each(|(work, _)| ensure_thread(inner, work))
+}
+
+/// Starts the threads that a topic which is about to have these settings asks for.
+///
+/// # Errors
+/// Those of [`ensure_thread`].
+pub(crate) fn ensure_threads_for(inner: &Arc<Inner>, config: &TopicConfig) -> Result<()> {
+    if matches!(config.durability(), Some(Durability::Interval(_))) {
+        ensure_thread(inner, Work::Syncing)?;
     }
-    if inner.transactions.is_used() {
-        inner.threads.ensure("headwater-transactions", inner, transactions_round);
+    if config.needs_cleaning() {
+        ensure_thread(inner, Work::Cleaning)?;
     }
+    Ok(())
 }
 
 /// Forgets what need not be kept; returns when to look again.

@@ -18,7 +18,7 @@ use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 
 use self::following::open_beside;
-use crate::background::{Threads, ensure_threads};
+use crate::background::{Threads, Work, ensure_thread, ensure_threads, ensure_threads_for};
 use crate::catalog::{self, find_foreign, is_leftover, read_topics, remove_partition};
 use crate::growth::Growth;
 use crate::offsets::{OFFSETS_TOPIC, OffsetStore};
@@ -69,7 +69,7 @@ pub struct Broker {
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    storage: Arc<dyn Storage>,
+    pub(crate) storage: Arc<dyn Storage>,
     pub(crate) options: Options,
     pub(crate) topics: RwLock<BTreeMap<String, Arc<Topic>>>,
     /// Held while topics are made, changed or deleted.
@@ -162,7 +162,7 @@ impl Broker {
             if has_changed {
                 inner.write_topics()?;
             }
-            ensure_threads(&inner);
+            ensure_threads(&inner)?;
         }
         Ok(Self { inner })
     }
@@ -190,8 +190,9 @@ impl Broker {
         let inner = &self.inner;
         inner.check_writable()?;
         let _changing = inner.changes.lock();
+        ensure_threads_for(inner, &config)?;
         let topic = inner.create_topic(name, partitions, config)?;
-        ensure_threads(inner);
+        inner.threads.wake_syncer();
         Ok(topic)
     }
 
@@ -213,10 +214,11 @@ impl Broker {
         inner.check_writable()?;
         let _changing = inner.changes.lock();
         let old = self.topic(name)?;
+        ensure_threads_for(inner, &config)?;
         let partitions = old.partitions.clone();
         inner.replace_topic(&old, Topic { name: name.to_owned(), config: config.clone(), partitions })?;
         old.partitions.iter().try_for_each(|partition| partition.set_config(config.clone()))?;
-        ensure_threads(inner);
+        inner.threads.wake();
         Ok(())
     }
 
@@ -274,7 +276,8 @@ impl Broker {
             self.inner.offsets_log()
         })?;
         if is_first {
-            ensure_threads(&self.inner); // for the topic that was made
+            // For the topic that was made. Its janitor can wait for the next who asks; the commit is durable.
+            let _ = ensure_thread(&self.inner, Work::Cleaning);
         }
         Ok(())
     }
@@ -286,9 +289,9 @@ impl Broker {
     /// `Corrupt` if a decision may lie in damaged bytes; those of writing.
     pub fn transactional_producer(&self, id: &str, timeout_ms: i32) -> Result<TransactionalProducer> {
         self.inner.check_writable()?;
-        let producer = TransactionalProducer::new(Arc::clone(&self.inner), id, timeout_ms)?;
-        ensure_threads(&self.inner);
-        Ok(producer)
+        ensure_thread(&self.inner, Work::Transactions)?;
+        ensure_thread(&self.inner, Work::Cleaning)?;
+        TransactionalProducer::new(Arc::clone(&self.inner), id, timeout_ms)
     }
 
     /// Every transactional id, by name.

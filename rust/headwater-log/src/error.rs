@@ -16,7 +16,7 @@ pub enum Kind {
     OutOfRange,
     /// Stored bytes fail their checks.
     Corrupt,
-    /// The file system refused.
+    /// The operating system refused.
     Io,
     /// The handle is closed or poisoned.
     Closed,
@@ -95,8 +95,8 @@ pub enum Error {
         /// Expected, got, where, what to do.
         message: String,
     },
-    /// The file system refused.
-    #[error("the file system refused to {action}: {source} - at {path}")]
+    /// The operating system refused.
+    #[error("the system refused to {action}: {source} - at {path}")]
     Io {
         /// What was tried.
         action: &'static str,

@@ -85,6 +85,11 @@ impl TopicConfig {
         self.settings.get("cleanup.policy").is_some_and(|policy| policy.split(',').any(|part| part.trim() == "compact"))
     }
 
+    /// Whether there is something that may be forgotten some day.
+    pub(crate) fn needs_cleaning(&self) -> bool {
+        self.is_compacted() || self.retention_ms().is_some() || self.retention_bytes().is_some()
+    }
+
     /// Whether old segments may be deleted.
     pub(crate) fn is_deleting(&self) -> bool {
         self.settings.get("cleanup.policy").is_none_or(|policy| policy.split(',').any(|part| part.trim() == "delete"))

@@ -102,6 +102,24 @@ fn an_interval_of_one_topic_is_kept_in_a_broker_of_another_durability() {
     }
 }
 
+#[test]
+fn an_interval_shorter_than_all_before_it_is_kept_at_once() {
+    let settings = |interval| workload::settings(&[("headwater.durability", interval)]);
+    let broker = workload::open(&Arc::new(MemoryStorage::default())).unwrap();
+    broker.create_topic("slow", 1, settings("interval:3600000")).unwrap();
+    std::thread::sleep(Duration::from_millis(20)); // the syncer should sleep by now; if it does not, this shows less
+    let partition = Arc::clone(&broker.create_topic("t", 1, settings("interval:1")).unwrap().partitions[0]);
+    let changed = Arc::clone(&broker.create_topic("changed", 1, settings("os")).unwrap().partitions[0]);
+    for partition in [&partition, &changed] {
+        let appended = partition.append(workload::batch(0, 2, Codec::None)).unwrap();
+        while partition.durable_offset() < appended.next_offset {
+            std::thread::yield_now();
+        }
+        broker.set_topic_config("t", TopicConfig::default()).unwrap();
+        broker.set_topic_config("changed", settings("interval:1")).unwrap();
+    }
+}
+
 /// Threads of this process by the names that the log gives its own.
 #[cfg(target_os = "linux")]
 fn threads_of_the_log() -> usize {

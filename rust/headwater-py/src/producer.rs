@@ -259,9 +259,7 @@ impl Producer {
             buffer_memory,
             transaction: transaction.as_ref().map(|transaction| Arc::clone(&transaction.get().producer)),
         };
-        let sender = Sender::start(settings).map_err(|error| {
-            crate::errors::StorageError::new_err(format!("cannot start the sender's thread: {error}"))
-        })?;
+        let sender = Sender::start(settings).map_err(Failure::from)?;
         Ok(Self {
             sender,
             broker: Arc::clone(&log.broker),

@@ -145,7 +145,10 @@ pub(crate) struct Sender {
 
 impl Sender {
     /// Starts the thread; it ends after `close`.
-    pub(crate) fn start(settings: Settings) -> std::io::Result<Arc<Self>> {
+    ///
+    /// # Errors
+    /// `Io` if the machine has no more threads.
+    pub(crate) fn start(settings: Settings) -> Result<Arc<Self>, Error> {
         let sender = Arc::new(Self {
             settings,
             queue: Mutex::default(),
@@ -154,7 +157,10 @@ impl Sender {
             buffered: AtomicUsize::new(0),
         });
         let worker = Arc::clone(&sender);
-        std::thread::Builder::new().name("headwater-sender".into()).spawn(move || worker.run())?;
+        let spawned = std::thread::Builder::new().name("headwater-sender".into()).spawn(move || worker.run());
+        let refused =
+            |source| Error::Io { action: "start a thread", path: "a producer".into(), source: Arc::new(source) };
+        spawned.map_err(refused)?;
         Ok(sender)
     }
 

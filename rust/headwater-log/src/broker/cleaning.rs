@@ -60,11 +60,7 @@ impl Inner {
 
     /// Whether some topic's settings give the janitor something to do.
     pub(crate) fn needs_cleaning(&self) -> bool {
-        let needs = |topic: &Arc<Topic>| {
-            let config = &topic.config;
-            config.is_compacted() || config.retention_ms().is_some() || config.retention_bytes().is_some()
-        };
-        self.topics.read().values().any(needs)
+        self.topics.read().values().any(|topic| topic.config.needs_cleaning())
     }
 
     fn partitions(&self) -> Vec<Arc<Partition>> {
