@@ -36,6 +36,8 @@ pub(crate) struct Checkpoint {
     pub(crate) segments: Vec<KnownSegment>,
     /// Where the log ended, at a clean close.
     pub(crate) end: Option<u64>,
+    /// Where the last of these segments ends, and CRC-32C of the `.snapshot` of producers there.
+    pub(crate) snapshot: Option<(u64, u32)>,
     /// Whether some producer numbers its batches, or transactions were aborted: what is known of them is in the log.
     pub(crate) has_producers: bool,
     /// Whether offsets may be missing between batches: the topic is compacted, or something else wrote it.
@@ -70,6 +72,7 @@ impl Checkpoint {
             end: segments.as_ref().and_then(|_| body.get("next_offset")?.as_u64()),
             segments: segments.unwrap_or_default(),
             identity,
+            snapshot: body.get("snapshot").and_then(|row| Some((row.get(0)?.as_u64()?, number(row, 1)?))),
             cleaned_until: body.get("cleaned_until").and_then(Value::as_u64).unwrap_or(0),
             generation: body.get("generation").and_then(Value::as_u64).unwrap_or(0),
             replacing: body.get("replacing").and_then(swap),
@@ -86,6 +89,9 @@ impl Checkpoint {
         });
         if let Some(identity) = self.identity {
             body["identity"] = json!(identity);
+        }
+        if let Some((end, checksum)) = self.snapshot {
+            body["snapshot"] = json!([end, checksum]);
         }
         if self.generation > 0 {
             body["generation"] = json!(self.generation);

@@ -36,7 +36,9 @@ impl Known {
         if checkpoint.has_producers && !found.segments.is_empty() {
             let path = format!("{}.snapshot", stem(folder, found.next_offset));
             let bytes = storage.open(&path, false).and_then(|file| read_all(&*file));
-            let Some(mut producers) = bytes.ok().and_then(|bytes| snapshot::parse(&bytes)) else {
+            // A good one, of another time or another partition, is not the one that was written here.
+            let is_it = |bytes: &Vec<u8>| checkpoint.snapshot == Some((found.next_offset, crc32c::crc32c(bytes)));
+            let Some(mut producers) = bytes.ok().filter(is_it).and_then(|bytes| snapshot::parse(&bytes)) else {
                 return Self::default();
             };
             producers.aborted = found.producers.aborted;

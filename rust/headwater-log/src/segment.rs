@@ -150,7 +150,10 @@ impl Segment {
         let (offsets, times) = self.index_files();
         self.write_beside(storage, "index", &offsets)?;
         self.write_beside(storage, "timeindex", &times)?;
-        if !aborted.is_empty() {
+        if aborted.is_empty() {
+            // What is there is of markers that were lost with the log's end.
+            remove_if_there(storage, &format!("{}.txnindex", self.stem))?;
+        } else {
             self.write_beside(storage, "txnindex", aborted)?;
         }
         *self.known.write() = Some(KnownSegment {

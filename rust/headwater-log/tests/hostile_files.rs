@@ -1,10 +1,13 @@
-//! The stable twins of the fuzz targets `index_load`, `segment_recovery`, `offsets_load` and `small_files_load`.
+//! The stable twins of the fuzz targets `index_load`, `segment_recovery`, `offsets_load`, `small_files_load`,
+//! `transactions_load` and `producers_load`.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 #[path = "../../headwater-record/tests/support/fixtures.rs"]
 mod fixtures;
 #[path = "support/hostile.rs"]
 mod hostile;
+#[path = "support/hostile_producers.rs"]
+mod hostile_producers;
 #[path = "support/workload.rs"]
 mod workload;
 
@@ -46,6 +49,8 @@ fn the_seeds_are_loaded() {
     seeds("segment_recovery").iter().for_each(|seed| hostile::recover(seed));
     seeds("offsets_load").iter().for_each(|seed| hostile::load_offsets(seed));
     seeds("small_files_load").iter().for_each(|seed| hostile::load_small_files(seed));
+    seeds("transactions_load").iter().for_each(|seed| hostile_producers::load_transactions(seed));
+    seeds("producers_load").iter().for_each(|seed| hostile_producers::load_producers(seed));
 }
 
 /// A seed of a target with some bytes changed, and perhaps cut.
@@ -81,6 +86,43 @@ fn a_wrong_offset_in_a_batch_that_is_otherwise_good_costs_that_batch_alone() {
         // Batches of 50 records and a marker each; the last one is torn.
         assert_eq!(partition.next_offset(), 153, "byte {at}");
         assert!(partition.read(51, 1, headwater_log::Isolation::Uncommitted).is_ok());
+    }
+}
+
+#[test]
+fn every_changed_byte_beside_a_segment_leaves_what_is_known_of_producers_as_it_is() {
+    // Found by `producers_load`: a snapshot that is good in itself, but not the one that was written here, was believed.
+    for is_closed in [false, true] {
+        let log = hostile_producers::numbered(is_closed);
+        for (which, path) in log.beside.iter().enumerate() {
+            for position in 0..log.files[path].len() {
+                let flags = u8::from(is_closed);
+                hostile_producers::load_producers(&[flags, which as u8, position as u8, 1]);
+                if path.ends_with(".snapshot") {
+                    hostile_producers::load_producers(&[flags | 4, which as u8, position as u8, 1]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn of_two_ids_with_one_producer_the_later_decides_and_the_largest_id_is_the_last() {
+    // Found by `transactions_load`: which of two it was taken for was chance; behind the largest id came a negative one.
+    let (_, value) = hostile_producers::decision(true);
+    let key = [&[0, 0, 0, 5][..], b"other"].concat();
+    let record = |value: &[u8]| [&[key.len() as u8, value.len() as u8], &key[..], value].concat();
+    for commits in [0, 1] {
+        for status in 0..8 {
+            let mut claimed = value.clone();
+            claimed[16] = status;
+            for epoch in [0, 1, 9] {
+                claimed[11] = epoch;
+                hostile_producers::load_transactions(&[&[commits][..], &record(&claimed)].concat());
+            }
+            claimed[2..10].copy_from_slice(&i64::MAX.to_be_bytes());
+            hostile_producers::load_transactions(&[&[commits][..], &record(&claimed)].concat());
+        }
     }
 }
 
@@ -127,6 +169,29 @@ fn write_the_seeds() {
         let bytes = storage.contents()[*name].clone();
         write("small_files_load", &name.replace(['/', '.'], "_"), [vec![which as u8], bytes].concat());
     }
+    for commits in [true, false] {
+        let (key, mut value) = hostile_producers::decision(!commits);
+        let sizes = [key.len() as u8, value.len() as u8];
+        let own = [&[u8::from(!commits)], &sizes[..], &key, &value].concat();
+        write("transactions_load", if commits { "committed" } else { "aborted" }, own);
+        // Another id that claims the same producer.
+        let key = [&[0, 0, 0, 5][..], b"other"].concat();
+        value[11] = 9;
+        let sizes = [key.len() as u8, value.len() as u8];
+        write(
+            "transactions_load",
+            &format!("claimed_{commits}"),
+            [&[u8::from(!commits)], &sizes[..], &key, &value].concat(),
+        );
+    }
+    for (closed, name) in [(0, "killed"), (1, "closed")] {
+        let log = hostile_producers::numbered(closed == 1);
+        for end in ["snapshot", "txnindex"] {
+            let which = log.beside.iter().rposition(|path| path.ends_with(end)).unwrap();
+            let bytes = &log.files[&log.beside[which]];
+            write("producers_load", &format!("{name}_{end}"), [&[closed | 2, which as u8, 0], &bytes[..]].concat());
+        }
+    }
     if let Some((_, bytes)) = storage.contents().into_iter().find(|(path, _)| path.ends_with(".snapshot")) {
         write("small_files_load", "snapshot", [vec![3], bytes].concat());
     }
@@ -153,6 +218,16 @@ proptest! {
     #[test]
     fn changed_small_files(data in changed("small_files_load")) {
         hostile::load_small_files(&data);
+    }
+
+    #[test]
+    fn changed_transactions(data in changed("transactions_load")) {
+        hostile_producers::load_transactions(&data);
+    }
+
+    #[test]
+    fn changed_producers(data in changed("producers_load")) {
+        hostile_producers::load_producers(&data);
     }
 
     #[test]

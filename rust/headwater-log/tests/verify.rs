@@ -7,12 +7,13 @@ mod fixtures;
 mod workload;
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use headwater_log::storage::{DiskStorage, MemoryStorage};
+use headwater_log::storage::{DiskStorage, File, Level, Lock, MemoryStorage, SimulatedStorage, Storage};
 use headwater_log::{Broker, Finding, Report, Severity, verify};
-use headwater_record::{BatchBuilder, Codec, Header};
+use headwater_record::{BatchBuilder, Codec, Header, ProducerFields};
 
 type Files = BTreeMap<String, Vec<u8>>;
 
@@ -36,6 +37,35 @@ fn log(is_closed: bool) -> Files {
         broker.close().unwrap();
     }
     storage.contents()
+}
+
+/// Transactions, every third of them aborted, and a producer that numbers its batches, in several segments.
+fn transactions(is_closed: bool) -> Files {
+    let storage = Arc::new(MemoryStorage::default());
+    let broker = workload::open(&storage).unwrap();
+    let settings = workload::settings(&[("segment.bytes", "1024")]);
+    let partition = Arc::clone(&broker.create_topic("t", 1, settings).unwrap().partitions[0]);
+    let producers = ["a", "b"].map(|id| broker.transactional_producer(id, 60_000).unwrap());
+    for number in 0..24 {
+        let producer = &producers[number % 2];
+        producer.begin().unwrap();
+        producer.append(&partition, workload::values([&*"x".repeat(40)]), Codec::None).unwrap();
+        let numbered = ProducerFields { id: 900, epoch: 0, base_sequence: number as i32, is_transactional: false };
+        partition.append(workload::values(["n"]).finish_as(Codec::None, numbered).unwrap()).unwrap();
+        if number % 3 == 0 { producer.abort().unwrap() } else { producer.commit().unwrap() }
+    }
+    if is_closed {
+        broker.close().unwrap();
+    }
+    storage.contents()
+}
+
+/// The snapshots and indexes of aborted transactions of the topic.
+fn beside(files: &Files) -> Vec<&String> {
+    let is_beside = |path: &&String| path.ends_with(".snapshot") || path.ends_with(".txnindex");
+    let found: Vec<&String> = files.keys().filter(|path| path.starts_with("t-0/")).filter(is_beside).collect();
+    assert!(found.len() > 3, "{found:?}");
+    found
 }
 
 fn look(files: &Files) -> Report {
@@ -162,6 +192,84 @@ fn every_changed_byte_of_an_index_is_found_in_its_file() {
 }
 
 #[test]
+fn every_changed_byte_of_what_is_said_of_producers_is_found_in_its_file() {
+    for is_closed in [true, false] {
+        let files = transactions(is_closed);
+        assert_eq!(look(&files).findings, [], "closed: {is_closed}");
+        for path in beside(&files) {
+            for at in 0..files[path].len() {
+                let mut changed = files.clone();
+                changed.get_mut(path).unwrap()[at] ^= 1 << (at % 8);
+                let report = look(&changed);
+                let found = faults(&report);
+                assert!(!found.is_empty(), "closed: {is_closed}, {path} byte {at}");
+                for finding in found {
+                    assert_eq!(finding.severity, Severity::Warning, "{finding:?}");
+                    assert!(finding.path.ends_with(path.as_str()), "{finding:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_missing_index_of_aborted_transactions_is_named_and_so_is_the_last_snapshot() {
+    for is_closed in [true, false] {
+        let files = transactions(is_closed);
+        let last = beside(&files).into_iter().rfind(|path| path.ends_with(".snapshot")).unwrap();
+        for path in beside(&files) {
+            let mut changed = files.clone();
+            changed.remove(path);
+            let report = look(&changed);
+            let named: Vec<bool> =
+                faults(&report).iter().map(|finding| finding.path.ends_with(path.as_str())).collect();
+            let is_needed = path.ends_with(".txnindex") || path == last;
+            assert_eq!(named, vec![true; usize::from(is_needed)], "closed: {is_closed}, {path}: {report:?}");
+        }
+    }
+}
+
+#[test]
+fn what_contradicts_the_log_is_found_also_where_no_checksum_tells() {
+    // Files alone, as in a folder of Kafka: what is wrong in them shows when the log is read.
+    let mut files = transactions(true);
+    files.retain(|path, _| path.starts_with("t-0/") && !path.contains("headwater."));
+    assert_eq!(look(&files).findings, []);
+    for path in beside(&files) {
+        let is_snapshot = path.ends_with(".snapshot");
+        for at in if is_snapshot { 10 } else { 0 }..files[path].len() {
+            let mut changed = files.clone();
+            let bytes = changed.get_mut(path).unwrap();
+            bytes[at] ^= 1;
+            if is_snapshot {
+                let checksum = crc32c::crc32c(&bytes[6..]);
+                bytes[2..6].copy_from_slice(&checksum.to_be_bytes());
+            }
+            let report = look(&changed);
+            // Of a snapshot the size of the last batch, its timestamp and the coordinator say nothing about what counts.
+            let is_harmless = is_snapshot && (22..38).contains(&((at - 10) % 46));
+            let found = faults(&report);
+            assert!(is_harmless || !found.is_empty(), "{path} byte {at}");
+            assert!(found.iter().all(|finding| finding.path.ends_with(path.as_str())), "{path} byte {at}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn what_says_more_or_less_than_there_is_left_is_no_fault_where_batches_are_gone() {
+    for deleted in 1..70 {
+        let files = transactions(false);
+        let storage = Arc::new(MemoryStorage::default());
+        files.iter().for_each(|(path, bytes)| storage.put(path, bytes.clone()));
+        let broker = workload::open(&storage).unwrap();
+        broker.partition("t", 0).unwrap().delete_records(deleted).unwrap();
+        assert_eq!(look(&storage.contents()).findings, [], "deleted below {deleted}");
+        broker.close().unwrap();
+        assert_eq!(look(&storage.contents()).findings, [], "deleted below {deleted}, closed");
+    }
+}
+
+#[test]
 fn a_log_that_was_cut_is_found_wherever_it_was_cut() {
     for is_closed in [true, false] {
         let files = log(is_closed);
@@ -232,6 +340,124 @@ fn leftovers_are_notes_and_a_damaged_list_of_topics_hides_nothing() {
     let report = look(&files);
     assert!(report.findings.iter().any(|finding| finding.path.ends_with("headwater.json")), "{report:?}");
     assert!(report.findings.iter().any(|finding| finding.path.ends_with(&path)), "{report:?}");
+}
+
+#[test]
+fn a_compaction_that_stands_still_anywhere_is_no_fault() {
+    // As a process that is not given the processor for a while leaves it, or one that was killed, or a power cut.
+    let storage = Arc::new(SimulatedStorage::default());
+    let broker = workload::open(&storage).unwrap();
+    let settings = [("segment.bytes", "4096"), ("index.interval.bytes", "100"), ("cleanup.policy", "compact")];
+    let log = Arc::clone(&broker.create_topic("c", 1, workload::settings(&settings)).unwrap().partitions[0]);
+    let producer = broker.transactional_producer("p", 60_000).unwrap();
+    for number in 0..40_u8 {
+        let mut batch = BatchBuilder::new();
+        (0..9).for_each(|key| batch.push(i64::from(number), Some(&[key * (number % 5)]), Some(&[number; 40]), &[]));
+        if number % 4 == 0 {
+            producer.begin().unwrap();
+            producer.append(&log, batch, Codec::None).unwrap();
+            if number % 8 == 0 { producer.abort().unwrap() } else { producer.commit().unwrap() }
+        } else {
+            log.append(batch.finish(Codec::None).unwrap()).unwrap();
+        }
+    }
+    broker.close().unwrap();
+    let storage = Arc::new(SimulatedStorage::new(&storage.image(Level::Killed)));
+    let broker = workload::open(&storage).unwrap();
+    let log = broker.partition("c", 0).unwrap();
+    log.compact(0, true).unwrap();
+    broker.close().unwrap();
+    let mut crashes = storage.crashes();
+    let mut is_swapping = 0;
+    loop {
+        for level in [Level::Killed, Level::PowerLoss, Level::Reordered] {
+            for image in crashes.images(level, 7, 12) {
+                let image = image.storage();
+                is_swapping += usize::from(image.contents().keys().any(|path| path.ends_with(".swap")));
+                let report = verify(&image).unwrap();
+                let at = (crashes.position(), level, crashes.last());
+                assert!(report.is_clean(), "{at:?}: {:?}", report.findings);
+            }
+        }
+        if !crashes.advance() {
+            break;
+        }
+    }
+    assert!(is_swapping > 10, "{is_swapping}");
+}
+
+/// A directory in which a process gets on with its work whenever the time index of a segment is about to be read.
+struct Busy<'a> {
+    inner: Arc<MemoryStorage>,
+    work: Box<dyn Fn() + Send + Sync + 'a>,
+}
+
+impl std::fmt::Debug for Busy<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.inner.fmt(formatter)
+    }
+}
+
+impl Storage for Busy<'_> {
+    fn describe(&self, path: &str) -> String {
+        self.inner.describe(path)
+    }
+    fn create_folder(&self, path: &str) -> io::Result<()> {
+        self.inner.create_folder(path)
+    }
+    fn list(&self, path: &str) -> io::Result<Vec<String>> {
+        self.inner.list(path)
+    }
+    fn open(&self, path: &str, create: bool) -> io::Result<Arc<dyn File>> {
+        if path.ends_with("00000000000000000000.timeindex") {
+            (self.work)();
+        }
+        self.inner.open(path, create)
+    }
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.inner.rename(from, to)
+    }
+    fn remove_file(&self, path: &str) -> io::Result<()> {
+        self.inner.remove_file(path)
+    }
+    fn remove_folder(&self, path: &str) -> io::Result<()> {
+        self.inner.remove_folder(path)
+    }
+    fn sync_folder(&self, path: &str) -> io::Result<()> {
+        self.inner.sync_folder(path)
+    }
+    fn lock(&self, path: &str) -> io::Result<Result<Lock, String>> {
+        self.inner.lock(path)
+    }
+}
+
+#[test]
+fn a_writer_that_replaces_what_is_read_every_time_is_no_fault_and_hides_none() {
+    for is_damaged in [false, true] {
+        let inner = Arc::new(MemoryStorage::default());
+        let broker = workload::open(&inner).unwrap();
+        let settings = [("segment.bytes", "16384"), ("index.interval.bytes", "100"), ("cleanup.policy", "compact")];
+        let log = Arc::clone(&broker.create_topic("c", 1, workload::settings(&settings)).unwrap().partitions[0]);
+        let round = AtomicU8::new(0);
+        let work = || {
+            let number = round.fetch_add(1, Ordering::Relaxed);
+            for key in 0..20_u8 {
+                let mut batch = BatchBuilder::new();
+                let size = 20 + usize::from(number) * 3;
+                batch.push(i64::from(number), Some(&[key + number % 3 * 9]), Some(&vec![number; size]), &[]);
+                log.append(batch.finish(Codec::None).unwrap()).unwrap();
+            }
+            log.compact(0, true).unwrap();
+        };
+        work();
+        if is_damaged {
+            inner.put("c-0/7.log", vec![1]);
+        }
+        let report = verify(&Busy { inner: Arc::clone(&inner), work: Box::new(work) }).unwrap();
+        assert!(round.load(Ordering::Relaxed) > 6, "it worked at every attempt");
+        let named: Vec<bool> = faults(&report).iter().map(|finding| finding.path.ends_with("c-0/7.log")).collect();
+        assert_eq!(named, vec![true; usize::from(is_damaged)], "{report:?}");
+    }
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub fn take_store(store: &mut Store) -> Vec<Row> {
 /// Puts rows of a changelog back; false if one is not what [`take_store`] writes.
 pub fn restore_store(store: &mut Store, rows: &[Row]) -> bool {
     rows.iter().all(|row| {
-        let Some(key) = &row.key else { return false };
+        let Some(key) = row.key.as_ref().filter(|key| key.len() >= store.key_suffix()) else { return false };
         let slot = match &row.value {
             None => None,
             Some(value) => match Cell::decode(store.spec.as_deref(), value) {
@@ -43,7 +43,7 @@ pub fn restore_store(store: &mut Store, rows: &[Row]) -> bool {
                 None => return false,
             },
         };
-        let key = store_key(store, key);
+        let key = store_key(store, &Bytes::copy_from_slice(key));
         store.restore(key, slot);
         true
     })
@@ -87,12 +87,19 @@ pub fn restore_join(join: &mut JoinBuffer, rows: &[Row]) -> bool {
 
 fn restore_join_row(join: &mut JoinBuffer, row: &Row) -> Option<()> {
     let key = row.key.as_ref()?;
-    let side = if *key.get(1)? == 1 { Side::Left } else { Side::Right };
+    let side = match key.get(1)? {
+        0 => Side::Right,
+        1 => Side::Left,
+        _ => return None,
+    };
     match key.first()? {
         b'b' => join.restore(side, &key.slice(2..), row.timestamp, row.value.as_ref()?),
         b'u' if key.len() >= 10 => {
             let end = key.len() - 8;
             let timestamp = i64::from_be_bytes(key[end..].try_into().ok()?);
+            if timestamp != row.timestamp || row.value.as_ref().is_some_and(Bytes::is_empty) {
+                return None;
+            }
             let mut values = Vec::new();
             let mut rest = row.value.clone().unwrap_or_default();
             while !rest.is_empty() {

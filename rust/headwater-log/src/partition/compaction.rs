@@ -82,7 +82,10 @@ impl Partition {
         self.check_going()?;
         let active = Arc::clone(self.segments.read().last().expect("a writable partition has a segment"));
         if active.size.load(Ordering::Relaxed) > 0 {
-            writer.is_marked_clean = false;
+            if writer.is_marked_clean {
+                self.checkpoint(None)?; // before there is one segment more than it says
+                writer.is_marked_clean = false;
+            }
             writer.first_timestamp = None;
             self.cut_debris(&mut writer)?;
             self.roll(&active)?;

@@ -114,6 +114,8 @@ pub struct Partition {
     durable: AtomicU64,
     unsynced_bytes: AtomicU64,
     producers: RwLock<ProducerState>,
+    /// Where the last snapshot of them was taken, and its checksum.
+    snapshot: Mutex<Option<(u64, u32)>>,
     /// Up to where the log is durable, for whoever recovers it; None if it is only read.
     mark: Option<Mark>,
     growth: Arc<Growth>,
@@ -217,6 +219,7 @@ impl Partition {
             durable: AtomicU64::new(if is_clean || !is_writable { durable } else { 0 }),
             unsynced_bytes: AtomicU64::new(0),
             producers: RwLock::new(producers),
+            snapshot: Mutex::new(checkpoint.snapshot),
             mark,
             growth,
             followed: Mutex::default(),

@@ -43,6 +43,7 @@ impl Partition {
         let name = format!("{end:020}.snapshot");
         let io = || Error::io("write a snapshot", self.storage.describe(&format!("{}/{name}", self.folder)));
         replace(&*self.storage, &self.folder, &name, &bytes).map_err(io())?;
+        *self.snapshot.lock() = Some((end, crc32c::crc32c(&bytes)));
         let mut names = self.storage.list(&self.folder).map_err(io())?;
         names.retain(|name| name.ends_with(".snapshot"));
         names.sort_unstable();

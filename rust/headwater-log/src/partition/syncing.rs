@@ -128,6 +128,7 @@ impl Partition {
             log_start_offset: self.log_start_offset(),
             segments: self.known_segments(end),
             end,
+            snapshot: *self.snapshot.lock(),
             has_producers,
             identity: self.identity(),
             has_gaps: self.has_gaps.load(Ordering::Acquire),

@@ -45,6 +45,12 @@ impl Aborted {
         transactions.get(at).is_some_and(|transaction| transaction.first_offset <= header.base_offset)
     }
 
+    /// The transaction of a producer that the marker at this offset ended, if it is the last.
+    pub(crate) fn ended_at(&self, producer_id: i64, last_offset: u64) -> Option<AbortedTransaction> {
+        let last = self.by_producer.get(&producer_id)?.last().copied();
+        last.filter(|transaction| transaction.last_offset == last_offset)
+    }
+
     pub(crate) fn forget_below(&mut self, offset: u64) {
         for transactions in self.by_producer.values_mut() {
             transactions.retain(|transaction| transaction.last_offset >= offset);

@@ -55,7 +55,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<ProducerState> {
         return None;
     }
     let producers = entries.iter().map(entry).collect::<Option<HashMap<_, _>>>()?;
-    Some(ProducerState { producers, ..ProducerState::default() })
+    // Of a producer that is there twice, one is another's.
+    (producers.len() == entries.len()).then_some(ProducerState { producers, ..ProducerState::default() })
 }
 
 fn entry(bytes: &[u8; ENTRY_BYTES]) -> Option<(i64, Producer)> {
@@ -69,15 +70,49 @@ fn entry(bytes: &[u8; ENTRY_BYTES]) -> Option<(i64, Producer)> {
         let first_sequence = sequence_after(last_sequence, 0x8000_0000 - delta);
         let base_offset = last_offset.checked_sub(delta.into())?;
         sent.push_back(Sent { first_sequence, last_sequence, base_offset, last_offset, timestamp: long(26) });
+    } else if int(10) != -1 {
+        return None; // a number of no batch
     }
+    let open = if long(38) == NONE { None } else { Some(u64::try_from(long(38)).ok()?) };
     let producer = Producer {
         epoch: i16::from_be_bytes([bytes[8], bytes[9]]),
         sent,
-        open: u64::try_from(long(38)).ok(),
+        open,
         coordinator_epoch: int(34),
         seen_ms: None,
     };
     Some((long(0), producer))
+}
+
+/// What of a file is not as the log says up to its offset. A log that is not `complete` has lost batches: there a producer may
+/// be unknown, or have come further than is left to see. One that the file lacks may have expired.
+pub(crate) fn contradiction(file: &ProducerState, log: &ProducerState, is_complete: bool) -> Option<String> {
+    let place = |producer: &Producer| {
+        let last = producer.sent.back().map_or((-1, None), |sent| (sent.last_sequence, Some(sent.last_offset)));
+        (producer.epoch, last, producer.open)
+    };
+    let say = |producer: &Producer| {
+        let (epoch, (sequence, offset), open) = place(producer);
+        let [offset, open] = [offset, open].map(|offset| offset.map_or("none".to_owned(), |offset| offset.to_string()));
+        format!("epoch {epoch}, sequence number {sequence} at offset {offset}, a transaction open from offset {open}")
+    };
+    let mut ids: Vec<i64> = file.producers.keys().chain(log.producers.keys()).copied().collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids.into_iter().find_map(|id| match (file.producers.get(&id), log.producers.get(&id)) {
+        (Some(of_file), Some(of_log)) => {
+            let is_later = place(of_file).1.1 > place(of_log).1.1;
+            let is_right = place(of_file) == place(of_log) || !is_complete && (is_later || of_log.sent.is_empty());
+            (!is_right).then(|| format!("expected of producer {id} {}; got {}", say(of_log), say(of_file)))
+        }
+        (Some(of_file), None) => {
+            is_complete.then(|| format!("expected producers that the log holds, got {id}: {}", say(of_file)))
+        }
+        (None, of_log) => {
+            let open = of_log.filter(|of_log| is_complete && of_log.open.is_some())?;
+            Some(format!("expected of producer {id} {}; got nothing of it", say(open)))
+        }
+    })
 }
 
 #[cfg(test)]

@@ -38,6 +38,8 @@ pub(super) struct Entry {
     pub(super) failure: Option<String>,
     /// Whether its last transaction was aborted for taking too long.
     pub(super) is_overdue: bool,
+    /// How many records of the log lie up to its last; 0 without one.
+    order: u64,
 }
 
 /// A transactional id, for who looks after a broker.
@@ -86,12 +88,14 @@ impl Coordinator {
 
     /// Reads what was decided.
     pub(crate) fn load(&self, log: &[Arc<Partition>]) -> Result<()> {
-        let mut states: HashMap<String, State> = HashMap::new();
+        let mut states: HashMap<String, (u64, State)> = HashMap::new();
+        let mut records = 0;
         for partition in log {
             let damage = replay(partition, |record| {
+                records += 1;
                 let Some(id) = record.key.and_then(schema::decode_key) else { return };
                 match record.value.map(schema::decode_value) {
-                    Some(Some(state)) => drop(states.insert(id, state)),
+                    Some(Some(state)) => drop(states.insert(id, (records, state))),
                     Some(None) => {} // of a version yet to come
                     None => drop(states.remove(&id)),
                 }
@@ -100,11 +104,10 @@ impl Coordinator {
                 *self.doubt.write() = damage;
             }
         }
-        let largest = states.values().map(|state| state.producer_id).max().unwrap_or(-1);
-        self.next_id.fetch_max(largest + 1, Ordering::Relaxed);
+        self.pass_over(states.values().map(|(_, state)| state.producer_id).max());
         let mut entries = self.entries.write();
-        for (id, state) in states {
-            entries.insert(id.clone(), Arc::new(Mutex::new(Entry::new(id, state))));
+        for (id, (order, state)) in states {
+            entries.insert(id.clone(), Arc::new(Mutex::new(Entry { order, ..Entry::new(id, state) })));
         }
         *self.log.lock() = log.to_vec();
         Ok(())
@@ -120,13 +123,14 @@ impl Coordinator {
     /// Ends the transactions that were open when the log was left: committed if that was decided, else aborted. What cannot
     /// be written now stays open, and is said.
     pub(crate) fn recover(&self, partitions: &[Arc<Partition>], warnings: &mut Vec<String>) {
-        let largest = partitions.iter().filter_map(|partition| partition.largest_producer_id()).max().unwrap_or(-1);
-        self.next_id.fetch_max(largest + 1, Ordering::Relaxed);
+        self.pass_over(partitions.iter().filter_map(|partition| partition.largest_producer_id()).max());
         if let Some(damage) = &*self.doubt.read() {
             warnings.push(format!("transactions: {damage}; open ones are left open: a decision may lie there"));
             return;
         }
-        let entries = self.entries();
+        let mut entries = self.entries();
+        // Of two that say they have the same producer, the later in the log has it.
+        entries.sort_by_key(|entry| entry.lock().order);
         let by_id: HashMap<i64, &Arc<Mutex<Entry>>> =
             entries.iter().map(|entry| (entry.lock().state.producer_id, entry)).collect();
         let ends: Vec<u64> = partitions.iter().map(|partition| partition.next_offset()).collect();
@@ -214,7 +218,7 @@ impl Coordinator {
             entry.state.timeout_ms = timeout_ms;
             entry.state.status = Status::Empty;
             entry.is_overdue = false;
-            self.raise_epoch(&mut entry);
+            self.raise_epoch(&mut entry)?;
             self.write(&entry)?;
         }
         Ok(entry)
@@ -280,7 +284,7 @@ impl Coordinator {
         entry.sequences.clear();
         entry.state.status = if commits { Status::CompleteCommit } else { Status::CompleteAbort };
         if entry.state.epoch > LAST_EPOCH {
-            self.raise_epoch(entry);
+            self.raise_epoch(entry)?;
             return self.write(entry);
         }
         // This only spares the next open some work: the markers are there.
@@ -330,13 +334,27 @@ impl Coordinator {
         self.entries.read().values().cloned().collect()
     }
 
-    fn raise_epoch(&self, entry: &mut Entry) {
+    fn raise_epoch(&self, entry: &mut Entry) -> Result<()> {
         if entry.state.epoch < LAST_EPOCH {
             entry.state.epoch += 1;
-        } else {
-            entry.state.producer_id = self.next_id.fetch_add(1, Ordering::Relaxed);
-            entry.state.epoch = 0;
+            return Ok(());
         }
+        let next = |id: i64| id.checked_add(1);
+        let given = self.next_id.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        entry.state.producer_id = given.map_err(|last| Error::Invalid {
+            message: format!(
+                "expected a producer id that nobody has, got {last}, the last there is - at transactional id '{}'; some \
+                 record of this directory has it: delete its topic, or begin a new directory",
+                entry.id
+            ),
+        })?;
+        entry.state.epoch = 0;
+        Ok(())
+    }
+
+    /// Gives out no producer id up to one that somebody has.
+    fn pass_over(&self, largest: Option<i64>) {
+        self.next_id.fetch_max(largest.unwrap_or(-1).saturating_add(1), Ordering::Relaxed);
     }
 
     // --- the log ------------------------------------------------------------------------------------------------------
@@ -376,7 +394,15 @@ fn unless_deleted(outcome: Result<()>) -> Result<()> {
 
 impl Entry {
     fn new(id: String, state: State) -> Self {
-        Self { id, state, participants: BTreeMap::new(), sequences: HashMap::new(), failure: None, is_overdue: false }
+        Self {
+            id,
+            state,
+            participants: BTreeMap::new(),
+            sequences: HashMap::new(),
+            failure: None,
+            is_overdue: false,
+            order: 0,
+        }
     }
 
     pub(super) fn refused(&self, got: &str, action: &str) -> Error {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::indexes::Indexes;
+use super::producers::Producers;
 use super::report::{Finding, Report, Severity};
 use super::segment::{self, Walk};
 use crate::TopicConfig;
@@ -82,10 +83,14 @@ pub(super) fn verify(storage: &dyn Storage, topic: &str, number: u32, config: &T
     // The small files first: what is durable when they are read is still there when the segments are.
     let checkpoint = Checkpoint::read(storage, &found.folder);
     let mark = Mark::read(storage, &found.folder);
-    check_names(&mut found, &names);
+    check_names(&mut found, &names, checkpoint.as_ref());
     check_small_files(&mut found, &names, checkpoint.is_some(), mark.is_some());
     let mut files: Vec<OpenFile> = Vec::new();
+    let mut replaced: Vec<u64> = Vec::new();
     for (base, path) in segments(&mut found, checkpoint.as_ref(), &names) {
+        if is_replaced(checkpoint.as_ref(), base) || path.ends_with(".swap") {
+            replaced.push(base);
+        }
         let name = format!("{base:020}.log");
         let opened = storage.open(&path, false);
         match opened.and_then(|file| Ok((base, Arc::clone(&file), file.size()?))) {
@@ -118,18 +123,40 @@ pub(super) fn verify(storage: &dyn Storage, topic: &str, number: u32, config: &T
         durable: durable.map(|durable| durable.max(recovery_point)),
         expected: files.first().map_or(0, |(base, _, _)| *base),
         alternative: None,
+        producers: Producers::default(),
     };
+    walk.producers = Producers::open(storage, &found.folder, &names, checkpoint.as_ref(), walk.expected);
     for (index, (base, file, size)) in files.iter().enumerate() {
         let next_base = files.get(index + 1).map(|(base, _, _)| *base);
         let path = storage.describe(&format!("{}.log", stem(&found.folder, *base)));
         found.report.totals.segments += 1;
         found.report.totals.bytes += size;
-        let indexes = Indexes::open(storage, &found.folder, *base, checkpoint.as_ref());
+        let is_settled = !replaced.contains(base);
+        let indexes = if is_settled {
+            Indexes::open(storage, &found.folder, *base, checkpoint.as_ref())
+        } else {
+            Indexes::default()
+        };
         if let Err(error) = segment::verify(&mut walk, &mut found, &path, *base, file, next_base, indexes) {
             let what = format!("expected a file that can be read, got {error}");
             let advice = "fix what keeps it from being read";
             found.push(Finding::of_file(Severity::Error, path, what, advice).at_offset(walk.expected));
+            walk.producers.lose();
         }
+        // The file of the last segment is written when it is sealed, or closed; and of others, when the checkpoint says so.
+        let must_list = match &checkpoint {
+            None => next_base.is_some(),
+            Some(known) => known.segments.iter().any(|known| known.base_offset == *base && known.aborted_checksum != 0),
+        };
+        let path = format!("{}.txnindex", stem(&found.folder, *base));
+        if is_settled {
+            walk.producers.end_segment(storage, &path, next_base, must_list);
+        } else {
+            walk.producers.pass_over_segment();
+        }
+    }
+    for finding in std::mem::take(&mut walk.producers).finish() {
+        found.push(finding);
     }
     if let Some(checkpoint) = &checkpoint {
         check_ends(&mut found, &walk, checkpoint, &files);
@@ -150,8 +177,15 @@ fn segments(found: &mut Folder<'_>, checkpoint: Option<&Checkpoint>, names: &[St
     })
 }
 
+/// Whether a compaction is in the middle of replacing the segment of this name: what lies beside it is that of the one before,
+/// until whoever goes on removes it.
+fn is_replaced(checkpoint: Option<&Checkpoint>, base: u64) -> bool {
+    let swap = checkpoint.and_then(|known| known.replacing);
+    swap.is_some_and(|swap| (swap.base..swap.until).contains(&base))
+}
+
 /// Looks at what each file is called.
-fn check_names(found: &mut Folder<'_>, names: &[String]) {
+fn check_names(found: &mut Folder<'_>, names: &[String], checkpoint: Option<&Checkpoint>) {
     let bases: Vec<u64> = names.iter().filter_map(|name| base_of(name, ".log")).collect();
     for name in names {
         let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
@@ -165,7 +199,7 @@ fn check_names(found: &mut Folder<'_>, names: &[String]) {
             );
         } else if let Some(base) = base {
             let is_alone = matches!(extension, "index" | "timeindex" | "txnindex") && !bases.contains(&base);
-            if is_alone {
+            if is_alone && !is_replaced(checkpoint, base) {
                 found.say(
                     Severity::Warning,
                     name,

@@ -6,7 +6,7 @@
 //! have changed meanwhile, so that what a writer was in the middle of is not taken for damage.
 //!
 //! *Layout*: `report` what comes out, `folder` a partition's files and what they say of each other, `segment` one `.log`,
-//! `indexes` the two index files, followed along with the log.
+//! `indexes` the two index files and `producers` what lies beside the segments about those, followed along with the log.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +16,7 @@ use crate::{Error, Result, TopicConfig};
 
 mod folder;
 mod indexes;
+mod producers;
 mod report;
 mod segment;
 
@@ -89,10 +90,16 @@ fn topics(storage: &dyn Storage, names: &[String], described: Option<&[Described
     topics
 }
 
+/// Whether a finding is one of before. How many records are lost where a process writes on is another number every time.
+fn is_again(one: &Finding, before: &Finding) -> bool {
+    one == before || one.severity == Severity::Error && (one.severity, &one.path) == (before.severity, &before.path)
+}
+
 /// Reads a partition, again if it changed under the reader and something seemed wrong.
 fn partition(storage: &dyn Storage, topic: &str, number: u32, config: &TopicConfig) -> Report {
     let folder = format!("{topic}-{number}");
     let mut attempt = 0;
+    let mut found_before: Option<Vec<Finding>> = None;
     loop {
         attempt += 1;
         let before = folder::State::of(storage, &folder);
@@ -100,11 +107,17 @@ fn partition(storage: &dyn Storage, topic: &str, number: u32, config: &TopicConf
         if report.findings.is_empty() || before == folder::State::of(storage, &folder) {
             return report;
         }
+        // A process writes it all the time: what it was in the middle of is something else every time, what is wrong is not.
+        let findings = std::mem::take(&mut report.findings).into_iter();
+        let again =
+            |one: &Finding| found_before.as_ref().is_none_or(|before| before.iter().any(|other| is_again(one, other)));
+        let findings: Vec<Finding> = findings.filter(again).collect();
         if attempt == ATTEMPTS {
-            // A process writes it all the time: what lies behind the durable end is none of ours.
-            report.findings.retain(|finding| finding.severity != Severity::Note);
+            // What lies behind the durable end is none of ours.
+            report.findings = findings.into_iter().filter(|finding| finding.severity != Severity::Note).collect();
             return report;
         }
+        found_before = Some(findings);
         let is_gone = storage.list(&folder).is_err()
             && matches!(catalog::read_topics(storage), Ok(Some(topics)) if !topics.iter().any(|(name, _, _)| name == topic));
         if is_gone {

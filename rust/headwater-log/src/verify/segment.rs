@@ -7,6 +7,7 @@ use headwater_record::{Batch, Header};
 
 use super::folder::Folder;
 use super::indexes::Indexes;
+use super::producers::Producers;
 use super::report::{Finding, Severity};
 use crate::scan::Scan;
 use crate::storage::File;
@@ -22,6 +23,8 @@ pub(super) struct Walk {
     pub(super) expected: u64,
     /// The one that came next if the last batch's offset, which no checksum covers, is the one that is wrong.
     pub(super) alternative: Option<u64>,
+    /// What lies beside the segments about producers.
+    pub(super) producers: Producers,
 }
 
 /// Reads a segment and follows it in its indexes.
@@ -50,6 +53,7 @@ pub(super) fn verify(
             Ok(batch) => batch,
             Err(failure) => {
                 let from = walk.expected;
+                walk.producers.lose();
                 let next = scan.skip(position, from, base)?;
                 indexes.skip_to(scan.position());
                 let is_torn =
@@ -66,6 +70,7 @@ pub(super) fn verify(
             }
         };
         check_place(walk, &batch.header, base, next_base).unwrap_or_else(|(what, advice)| {
+            walk.producers.lose();
             found.push(error(what, advice).at(batch.header.base_offset, position));
         });
         if let Err(what) = check_records(&batch, walk.has_gaps) {
@@ -73,6 +78,7 @@ pub(super) fn verify(
             let advice = "please report this: the batch is as it was written";
             found.push(error(what, advice).at(batch.header.base_offset, position));
         }
+        walk.producers.follow(&batch);
         indexes.follow(&batch.header, position, walk.has_gaps);
         found.report.totals.batches += 1;
         found.report.totals.records += u64::from(batch.header.records_count);

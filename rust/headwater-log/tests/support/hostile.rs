@@ -94,6 +94,7 @@ pub(crate) fn load_offsets(data: &[u8]) {
     let broker = open(&storage, Mode::ReadWrite);
     assert_eq!(broker.offsets().groups(), groups);
     assert_eq!(groups.iter().map(|group| broker.offsets().fetch(group).unwrap()).collect::<Vec<_>>(), found);
+    broker.close().unwrap();
 }
 
 /// Any bytes in the place of one of a partition's small files (or the list of topics), beside a good log. The first byte says

@@ -1,8 +1,8 @@
 //! What must hold for any bytes at all that are offered as a batch: fuzz targets and their stable twins share it.
-#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test uses a part of it; a panic is what it looks for")]
 
 use bytes::Bytes;
-use headwater_record::{Batch, HEADER_BYTES};
+use headwater_record::{Batch, HEADER_BYTES, Header, Record};
 
 /// Most that a test lets a batch decompress to.
 const LIMIT: usize = 1 << 20;
@@ -24,6 +24,46 @@ pub(crate) fn repaired(data: &[u8]) -> Vec<u8> {
     let checksum = crc32c::crc32c(&bytes[21..]);
     bytes[17..21].copy_from_slice(&checksum.to_be_bytes());
     bytes
+}
+
+/// A batch of some records of `data`, which the first nine bytes choose: a mask of those that stay, and a delete horizon or
+/// none. What is left is those records as they were, in the same place.
+pub(crate) fn filter(data: &[u8]) {
+    let Some((choice, data)) = data.split_first_chunk::<9>() else { return };
+    if data.len() < HEADER_BYTES {
+        return;
+    }
+    let mask = u64::from_be_bytes(choice[..8].try_into().unwrap());
+    let horizon = (choice[8] % 2 == 1).then_some(i64::from(choice[8]) << 33);
+    let Ok((batch, _)) = Batch::split(&repaired(data).into()) else { return };
+    let Ok(records) = batch.records_within(LIMIT) else { return };
+    let all: Vec<_> = records.iter().collect();
+    let mut number = 0;
+    let rebuilt = records.rebuild(horizon, |_| {
+        number += 1;
+        mask >> ((number - 1) % 64) & 1 == 1
+    });
+    assert_eq!(rebuilt.is_ok(), all.iter().all(Result::is_ok), "{rebuilt:?}");
+    let Ok(rebuilt) = rebuilt else { return };
+    let chosen = |(number, record): (usize, _)| (mask >> (number % 64) & 1 == 1).then_some(record);
+    let kept: Vec<Record> =
+        all.into_iter().enumerate().filter_map(chosen).map(|record| records.own(record.unwrap())).collect();
+    let (rebuilt, rest) = Batch::split(&rebuilt.into()).unwrap();
+    rebuilt.verify().unwrap();
+    assert!(rest.is_empty());
+    let again = rebuilt.records_within(LIMIT).unwrap();
+    assert_eq!(again.iter().map(|record| again.own(record.unwrap())).collect::<Vec<_>>(), kept);
+    let place = |header: Header| (header.base_offset, header.last_offset(), header.leader_epoch);
+    let sender = |header: Header| (header.producer_id, header.producer_epoch, header.base_sequence);
+    let kind = |header: Header| (header.timestamp_type(), header.is_transactional(), header.is_control());
+    let (old, new) = (batch.header, rebuilt.header);
+    assert_eq!((place(new), sender(new), kind(new)), (place(old), sender(old), kind(old)));
+    assert_eq!(new.records_count as usize, kept.len());
+    if !kept.is_empty() {
+        assert_eq!((new.codec(), new.delete_horizon()), (old.codec(), old.delete_horizon().or(horizon)));
+        let largest = kept.iter().map(|record| record.timestamp).max();
+        assert_eq!(Some(new.max_timestamp), largest);
+    }
 }
 
 fn batches(mut rest: Bytes) {

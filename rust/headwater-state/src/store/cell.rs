@@ -357,18 +357,24 @@ impl Accumulators {
                 int: i64::from_be_bytes(raw[8..16].try_into().ok()?),
                 real: f64::from_be_bytes(raw[16..24].try_into().ok()?),
                 squares: f64::from_be_bytes(raw[24..32].try_into().ok()?),
-                is_null: raw[32] != 0,
+                is_null: flag(raw[32])?,
             });
             at += 33;
         }
         let rows = if spec.keeps_rows {
-            let rows = read_frames(&bytes.slice(at..))?;
+            let rows = read_frames(&Bytes::copy_from_slice(&bytes[at..]))?;
             Some(GroupRows { length: rows.len(), shared: Arc::new(Mutex::new(rows)) })
-        } else {
+        } else if at == bytes.len() {
             None
+        } else {
+            return None;
         };
         Some(Self { columns, rows })
     }
+}
+
+fn flag(byte: u8) -> Option<bool> {
+    (byte <= 1).then_some(byte == 1)
 }
 
 /// Splits a visible value of kept rows into its folded JSON object and the rows.
@@ -437,7 +443,7 @@ impl Cell {
     pub fn decode(spec: Option<&AggSpec>, bytes: &Bytes) -> Option<Self> {
         match bytes.first()? {
             0 => Some(Self::Bytes(Bytes::copy_from_slice(&bytes[1..]))),
-            1 => Some(Self::Int(i64::from_be_bytes(bytes.get(1..9)?.try_into().ok()?))),
+            1 => Some(Self::Int(i64::from_be_bytes(bytes[1..].try_into().ok()?))),
             2 => Some(Self::Accumulators(Box::new(Accumulators::decode(spec?, &bytes.slice(1..))?))),
             _ => None,
         }
