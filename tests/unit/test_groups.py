@@ -84,6 +84,31 @@ def test_a_member_that_stays_away_loses_its_partitions_and_its_commits_are_refus
     assert groups.heartbeat(first)[0].keys() == places(0, 1), "it comes back as a member"
 
 
+def test_h9_a_disk_that_stalls_in_a_commit_costs_nobody_his_partitions() -> None:
+    now = 0.0
+    groups = GroupCoordinator(lambda topic: 4, lambda: None, monotonic=lambda: now)
+    writer = groups.join("g", ["t"], max_poll_interval=5)
+    waiting = groups.join("g", ["t"], max_poll_interval=5)
+    silent = groups.join("h", ["t"], max_poll_interval=5)
+    for member in (writer, waiting, silent):
+        groups.heartbeat(member)
+    now = 4.0
+    written: list[dict[TopicPartition, int]] = []
+
+    def write(offsets: dict[TopicPartition, int]) -> None:
+        nonlocal now
+        now += 30  # meanwhile whoever asks for anything waits for the lock
+        written.append(offsets)
+
+    place = min(writer.owned)
+    groups.commit(writer, {place: 7}, {place: writer.owned[place]}, write)
+    assert written == [{place: 7}], "once"
+    assert groups.heartbeat(waiting)[0].keys() == places(2, 3)
+    assert groups.heartbeat(writer)[0].keys() == places(0, 1)
+    now += 1.5
+    assert groups.groups() == ["g"], "but who was silent before the stall and after it is gone"
+
+
 def test_a_group_starts_where_it_first_looked() -> None:
     groups = coordinator()
     first = groups.join("g", ["t"], max_poll_interval=60)

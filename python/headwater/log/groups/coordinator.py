@@ -254,7 +254,9 @@ class GroupCoordinator:
             kept = {p: offset for p, offset in offsets.items() if member.owned.get(p) == grants.get(p)}
             lost = sorted(member.taken.intersection(offsets) - kept.keys())
             if kept:
+                began = self.monotonic()
                 write(kept)
+                self._forgive(began)
         if lost:
             raise ClosedError(
                 f"expected to commit partitions that this consumer owns, got {', '.join(f'{t}-{p}' for t, p in lost)} "
@@ -319,6 +321,12 @@ class GroupCoordinator:
             return act()
 
     # --- the rest, under the lock -------------------------------------------------------------------------------------
+
+    def _forgive(self, began: float) -> None:
+        """Count nobody as silent while the lock was held for the disk, however long that took."""
+        now = self.monotonic()
+        for member in (member for group in self._groups.values() for member in group.members.values()):
+            member.last_poll = min(now, member.last_poll + now - began)
 
     def _begin(self, group: str) -> float:
         """What comes before anything is done to a group: those who have gone or are silent lose their places."""
