@@ -92,7 +92,7 @@ def test_the_reset_policy_rules_without_a_committed_offset(broker: hw.Broker) ->
     assert broker.lag("g") == {hw.TopicPartition("t", 0): 2, hw.TopicPartition("t", 1): 1}
 
 
-def test_an_offset_beyond_the_end_is_reset_or_an_error(broker: hw.Broker) -> None:
+def test_j06_an_offset_beyond_the_end_is_reset_or_an_error(broker: hw.Broker) -> None:
     fill(broker, 4)
     with consumer(broker) as reader:
         reader.seek("t", 0, 99)

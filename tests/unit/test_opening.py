@@ -47,7 +47,7 @@ def test_a_handle_that_nobody_holds_is_closed_but_not_under_its_consumers(tmp_pa
     assert [record.value for record in consumer] == [b"a"]
 
 
-def test_a_second_process_is_locked_out_and_reads(tmp_path: Path) -> None:
+def test_b13_a_second_process_is_locked_out_and_reads(tmp_path: Path) -> None:
     path = str(tmp_path / "data")
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

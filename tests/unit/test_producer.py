@@ -148,7 +148,7 @@ def test_every_record_arrives_in_order_whatever_the_acks(broker: hw.Broker, acks
         assert values == list(range(partition, 5000, 4))
 
 
-def test_back_pressure_bounds_memory_and_loses_nothing(broker: hw.Broker) -> None:
+def test_h08_back_pressure_bounds_memory_and_loses_nothing(broker: hw.Broker) -> None:
     with broker.producer(buffer_memory=10_000, batch_size=1000, linger="1h") as producer:
         for i in range(2000):
             producer.send("t", value=i.to_bytes(4, "big") * 25)
