@@ -13,6 +13,7 @@ import os
 import threading
 import warnings
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol
@@ -52,6 +53,7 @@ class SharedLog:
         self.durability = durability
         self.references = 0
         self.groups = GroupCoordinator(self.partitions_of, core.notify)
+        self.deletions: Counter[str] = Counter()  # of each topic: one of the same name is another
         self._applications: set[str] = set()
         self.children: weakref.WeakSet[Any] = weakref.WeakSet()
         self._remembered: dict[str, tuple[Serde[Any] | None, Serde[Any] | None]] = {}
@@ -135,6 +137,7 @@ class SharedLog:
         """
         self.check_writable()
         self.core.delete_topic(name)
+        self.deletions[name] += 1
         self._remembered.pop(name, None)
 
     def serdes_of(self, topic: str) -> tuple[Serde[Any] | None, Serde[Any] | None]:
