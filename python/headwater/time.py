@@ -18,8 +18,10 @@ Duration = str | timedelta
 Timestamp = int | datetime
 
 _UNIT_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
-_PART = re.compile(r"\s*(\d+)\s*([a-z]+)\s*")
+_PART = re.compile(r"\s*([0-9]+)\s*([a-z]+)\s*")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST_MS = timedelta.max // timedelta(milliseconds=1)  # so that no sum of a few is more than 64 bits hold
+_DIGITS = len(str(_LONGEST_MS))
 _HINT = 'give a timedelta or a string such as "10s" or "1m30s"'
 
 
@@ -35,7 +37,8 @@ def parse_duration_ms(value: Duration, name: str = "duration", *, allow_negative
         Whole milliseconds.
 
     Raises:
-        InvalidArgumentError: A bare number, an unknown or calendar unit, a fraction of a millisecond, or less than 0.
+        InvalidArgumentError: A bare number, an unknown or calendar unit, a fraction of a millisecond, less than 0, or more
+            than a `timedelta` holds.
     """
     if isinstance(value, timedelta):
         milliseconds, rest = divmod(value, timedelta(milliseconds=1))
@@ -66,10 +69,15 @@ def _parse(text: str, name: str) -> int:
             raise InvalidArgumentError(
                 f"expected a unit among ms, s, m, h, d, w, got {part[2]!r} in {text!r} - at {name}{extra}; {_HINT}"
             )
-        total += int(part[1]) * _UNIT_MS[part[2]]
+        digits = part[1].lstrip("0")
+        total += int(digits or "0") * _UNIT_MS[part[2]] if len(digits) <= _DIGITS else _LONGEST_MS + 1
         position = part.end()
     if not body or position < len(body):
         raise InvalidArgumentError(f"expected a duration with a unit, got {text!r} - at {name}; {_HINT}")
+    if total > _LONGEST_MS:
+        raise InvalidArgumentError(
+            f"expected a duration of at most {timedelta.max.days} days, got {text[:40]!r} - at {name}; give a shorter one"
+        )
     return sign * total
 
 
@@ -84,7 +92,7 @@ def to_timestamp_ms(value: Timestamp, name: str = "timestamp") -> int:
         Milliseconds since 1970-01-01T00:00Z.
 
     Raises:
-        InvalidArgumentError: A naive `datetime`, or another type.
+        InvalidArgumentError: A naive `datetime`, another type, or more than 64 bits hold.
     """
     if isinstance(value, datetime):
         if value.tzinfo is None:
@@ -93,7 +101,12 @@ def to_timestamp_ms(value: Timestamp, name: str = "timestamp") -> int:
             )
         return (value - _EPOCH) // timedelta(milliseconds=1)
     if isinstance(value, int) and not isinstance(value, bool):
-        return value
+        if -(1 << 63) <= value < 1 << 63:
+            return value
+        raise InvalidArgumentError(
+            f"expected milliseconds that 64 bits hold, got a number of {value.bit_length()} bits - at {name}; "
+            "divide finer units down to milliseconds"
+        )
     raise InvalidArgumentError(
         f"expected int milliseconds or an aware datetime, got {value!r} ({type(value).__name__}) - at {name}; "
         "multiply seconds by 1000"

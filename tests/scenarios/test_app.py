@@ -66,7 +66,7 @@ def test_sinks_remember_their_types(broker: hw.Broker) -> None:
     assert _read(broker, "counted") == [("a", 1, 1)]
 
 
-def test_a_changed_program_over_old_state_is_refused_until_reset(broker: hw.Broker) -> None:
+def test_b07_a_changed_program_over_old_state_is_refused_until_reset(broker: hw.Broker) -> None:
     _send(broker, "words", [("a", "x", 1)])
     _counts(broker).run(until="caught_up")
     changed = hw.App("counts", broker=broker)
@@ -280,7 +280,7 @@ def test_joined_topics_need_as_many_partitions(broker: hw.Broker) -> None:
         app.run(until="caught_up")
 
 
-def test_a_missing_source_topic_is_named(broker: hw.Broker) -> None:
+def test_b05_a_missing_source_topic_is_named(broker: hw.Broker) -> None:
     app = hw.App("missing", broker=broker)
     app.stream("nowhere", key=str, value=str).to("out")
     with pytest.raises(hw.UnknownTopicError, match="nowhere"):

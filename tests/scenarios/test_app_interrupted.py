@@ -1,4 +1,4 @@
-"""Ctrl-C: the first finishes the batch, commits and returns; a second one leaves at once, with status 130."""
+"""Ctrl-C and SIGTERM: the first finishes the batch, commits and returns; a second one leaves at once, with status 130."""
 
 from __future__ import annotations
 
@@ -45,11 +45,12 @@ def _start(tmp_path: Path, seconds: float, partitions: int = 1) -> subprocess.Po
     )
 
 
-def test_one_interrupt_finishes_commits_and_returns(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_h11_one_interrupt_finishes_commits_and_returns(tmp_path: Path, number: signal.Signals) -> None:
     with _start(tmp_path, 0.2) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "first\n"
-        child.send_signal(signal.SIGINT)
+        child.send_signal(number)
         rest, errors = child.communicate(timeout=30)
     assert (rest, child.returncode) == ("second\nreturned\n", 0), errors
     with hw.open(tmp_path / "data") as broker:
@@ -57,7 +58,7 @@ def test_one_interrupt_finishes_commits_and_returns(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("partitions", [1, 3])
-def test_a_second_interrupt_leaves_at_once(tmp_path: Path, partitions: int) -> None:
+def test_h11_a_second_interrupt_leaves_at_once(tmp_path: Path, partitions: int) -> None:
     with _start(tmp_path, 30, partitions) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == "first\n"

@@ -53,7 +53,7 @@ def test_counts_per_zone_equal_a_counter() -> None:
         assert dict(last.select("key", "value").iter_rows()) == Counter(str(ride.PULocationID) for ride in rides)
 
 
-def test_a_window_waits_for_its_grace_and_no_longer() -> None:
+def test_i04_a_window_waits_for_its_grace_and_no_longer() -> None:
     """[0 s, 10 s) with 5 s of grace takes a ride at 9 s while stream time is below 15 s."""
     start = milliseconds(NOON)
     with TopologyTestDriver(windowed_count.build("memory:")) as driver:

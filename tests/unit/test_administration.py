@@ -31,7 +31,7 @@ def test_a_consumer_without_a_group_takes_up_new_partitions_from_their_beginning
             assert [(r.partition, r.value) for r in consumer.poll(timeout="5s")] == [(1, b"new")]
 
 
-def test_partitions_are_never_taken_away() -> None:
+def test_cf11_partitions_are_never_taken_away() -> None:
     with hw.open("memory:") as broker:
         broker.create_topic("t", partitions=3)
         for total in (0, 2, 3, 10_001, "4"):
@@ -60,7 +60,7 @@ def test_settings_change_at_once_and_the_others_stay(tmp_path: Path) -> None:
         assert broker.topic("t").config == config
 
 
-def test_wrong_settings_say_what_was_meant() -> None:
+def test_cf01_wrong_settings_say_what_was_meant() -> None:
     with hw.open("memory:") as broker:
         with pytest.raises(hw.InvalidArgumentError, match=r"did you mean 'retention\.ms'"):
             broker.create_topic("t", config={"retention_ms": "1"})

@@ -92,7 +92,7 @@ def test_the_reset_policy_rules_without_a_committed_offset(broker: hw.Broker) ->
     assert broker.lag("g") == {hw.TopicPartition("t", 0): 2, hw.TopicPartition("t", 1): 1}
 
 
-def test_an_offset_beyond_the_end_is_reset_or_an_error(broker: hw.Broker) -> None:
+def test_j06_an_offset_beyond_the_end_is_reset_or_an_error(broker: hw.Broker) -> None:
     fill(broker, 4)
     with consumer(broker) as reader:
         reader.seek("t", 0, 99)
@@ -393,3 +393,14 @@ def test_deleting_a_group(broker: hw.Broker) -> None:
     assert broker.groups() == ["g"]
     broker.delete_group("g")
     assert broker.groups() == []
+
+
+def test_j04_a_topic_made_anew_is_read_from_its_first_record(broker: hw.Broker) -> None:
+    broker.create_topic("again", value=int)
+    broker.send_many("again", [0, 1, 2])
+    with broker.consumer("again", auto_offset_reset="earliest", timeout="0s") as reader:
+        assert values(reader) == [0, 1, 2]
+        broker.delete_topic("again")
+        broker.create_topic("again", value=int)
+        broker.send_many("again", [10, 11, 12, 13, 14])
+        assert values(reader) == [10, 11, 12, 13, 14]

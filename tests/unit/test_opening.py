@@ -47,7 +47,7 @@ def test_a_handle_that_nobody_holds_is_closed_but_not_under_its_consumers(tmp_pa
     assert [record.value for record in consumer] == [b"a"]
 
 
-def test_a_second_process_is_locked_out_and_reads(tmp_path: Path) -> None:
+def test_b13_a_second_process_is_locked_out_and_reads(tmp_path: Path) -> None:
     path = str(tmp_path / "data")
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -83,7 +83,7 @@ def test_a_reader_beside_a_writer_of_the_same_process(tmp_path: Path) -> None:
             reader.delete_topic("t")
 
 
-def test_a_forked_child_is_refused(tmp_path: Path) -> None:
+def test_b14_a_forked_child_is_refused(tmp_path: Path) -> None:
     broker = hw.open(tmp_path / "data")
     broker.create_topic("t")
     producer = broker.producer(linger="1h")
@@ -199,3 +199,9 @@ def test_a_log_that_nobody_closes_is_closed_at_exit(tmp_path: Path) -> None:
     code = f"import headwater as hw; broker = hw.open({str(tmp_path)!r}); broker.create_topic('t'); broker.send_many('t', ['a'])"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert '"segments"' in (tmp_path / "t-0" / "headwater.checkpoint").read_text(), "a clean close lists the segments"
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\udcff"])
+def test_cf06_a_path_that_is_no_text_is_refused(path: str) -> None:
+    with pytest.raises(hw.InvalidArgumentError, match="expected a path of UTF-8 text"):
+        hw.open(path)

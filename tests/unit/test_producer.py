@@ -148,7 +148,7 @@ def test_every_record_arrives_in_order_whatever_the_acks(broker: hw.Broker, acks
         assert values == list(range(partition, 5000, 4))
 
 
-def test_back_pressure_bounds_memory_and_loses_nothing(broker: hw.Broker) -> None:
+def test_h08_back_pressure_bounds_memory_and_loses_nothing(broker: hw.Broker) -> None:
     with broker.producer(buffer_memory=10_000, batch_size=1000, linger="1h") as producer:
         for i in range(2000):
             producer.send("t", value=i.to_bytes(4, "big") * 25)
@@ -334,3 +334,54 @@ def test_a_frame_goes_in_and_comes_out(broker: hw.Broker) -> None:
     found = broker.read_frame("rides")
     assert found.columns == ["partition", "offset", "timestamp", "key", "zone"]
     assert found["zone"].to_list() == [1, 2, 1, 2] and found["timestamp"].dtype == pl.Datetime("ms", "UTC")
+
+
+@pytest.mark.parametrize("value", [None, b""])
+@pytest.mark.parametrize("key", [None, b""])
+def test_a01_nothing_and_empty_are_two_things(broker: hw.Broker, key: bytes | None, value: bytes | None) -> None:
+    with broker.producer() as producer:
+        producer.send("t", key=key, value=value, partition=0)
+    assert [(record.key, record.value) for record in read(broker)] == [(key, value)]
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [(), (("a", b"1"), ("b", b""), ("a", None), ("", b"1"), ("a", b"1")), tuple([("h", b"1")] * 100_000)],
+    ids=["none", "duplicates", "many"],
+)
+def test_a03_headers_keep_their_order_and_duplicates(broker: hw.Broker, headers: tuple[tuple[str, bytes], ...]) -> None:
+    with broker.producer() as producer:
+        producer.send("t", value=b"x", headers=headers)
+    assert [record.headers for record in read(broker)] == [headers]
+
+
+@pytest.mark.parametrize("headers", [[(None, b"1")], [("a", 1)], [("\ud800", b"1")], [("a",)], "ab", 5])
+def test_a03_headers_that_are_none_are_refused(broker: hw.Broker, headers: Any) -> None:
+    with broker.producer() as producer, pytest.raises(hw.InvalidArgumentError, match="expected headers"):
+        producer.send("t", value=b"x", headers=headers)
+
+
+def test_a04_every_timestamp_of_64_bits_comes_back_and_no_other_is_taken(broker: hw.Broker) -> None:
+    timestamps = [-1, 0, 2**63 - 1, -(2**63), 1]
+    with broker.producer() as producer:
+        for timestamp in timestamps:
+            producer.send("t", value=b"x", partition=0, timestamp=timestamp)
+        for wrong in (2**63, -(2**63) - 1):
+            with pytest.raises(hw.InvalidArgumentError, match="64 bits"):
+                producer.send("t", value=b"x", timestamp=wrong)
+    assert [record.timestamp for record in read(broker)] == timestamps
+
+
+@pytest.mark.parametrize("place", ["key", "value"])
+def test_a05_text_that_utf8_cannot_hold_names_its_place(broker: hw.Broker, place: str) -> None:
+    with broker.producer() as producer:
+        with pytest.raises(hw.SerdeError, match=f"surrogates not allowed - at the {place} of a record for topic 't'"):
+            producer.send("t", **{place: "\ud800"})
+    assert read(broker) == []
+
+
+def test_cf03_transactions_need_every_acknowledgement(broker: hw.Broker) -> None:
+    with pytest.raises(hw.InvalidArgumentError, match="at acks"):
+        broker.producer(acks=0, transactional_id="x")
+    with pytest.raises(hw.InvalidArgumentError, match="at transaction_timeout"):
+        broker.producer(transactional_id="x", transaction_timeout="16m")

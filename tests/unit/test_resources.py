@@ -90,7 +90,7 @@ def test_opening_and_closing_again_and_again_leaks_nothing(tmp_path: Path, cycle
 
 
 @pytest.mark.parametrize("what", LEAVING)
-def test_the_interpreter_ends_whatever_was_left_open(tmp_path: Path, what: str) -> None:
+def test_h12_the_interpreter_ends_whatever_was_left_open(tmp_path: Path, what: str) -> None:
     begin = """
 import sys, threading
 import headwater as hw

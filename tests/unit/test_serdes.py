@@ -197,3 +197,79 @@ def test_a_users_own_serde_is_accepted() -> None:
             return data.decode()
 
     assert serdes.resolve(Upper()).serialize_many(["a", None]) == [b"A", None]
+
+
+def _nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+class _Unshowable:
+    def __repr__(self) -> str:
+        raise ValueError("no")
+
+
+@pytest.mark.parametrize("value", [_nested(100_000), 10**5000, _Unshowable()], ids=["nested", "number", "unshowable"])
+@pytest.mark.parametrize("serde", ["json", "msgpack", "text", "raw", "int64", "float64"])
+def test_h15_a_value_that_cannot_be_shown_is_refused_all_the_same(serde: str, value: Any) -> None:
+    with pytest.raises(SerdeError, match="expected"):
+        getattr(serdes, serde)().serialize(value)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b'{"a":NaN}',
+        b'{"a":Infinity}',
+        b'{"a":1e400}',
+        b"[" * 100_000,
+        b"[" * 100_000 + b"]" * 100_000,
+        b"\xef\xbb\xbf{}",
+        b'"\\ud800"',
+        b'"\xff"',
+        b"{} x",
+        b"",
+        b'{"a":' + b"9" * 5000 + b"}",
+    ],
+    ids=["nan", "infinity", "1e400", "open", "deep", "bom", "surrogate", "utf8", "trailing", "empty", "digits"],
+)
+def test_a06_json_is_read_strictly(data: bytes) -> None:
+    with pytest.raises(SerdeError):
+        serdes.json().deserialize(data)
+
+
+def test_a06_the_last_of_equal_keys_counts_and_large_integers_are_exact() -> None:
+    assert serdes.json().deserialize(b'{"a":1,"a":9223372036854775808}') == {"a": 2**63}
+
+
+@pytest.mark.parametrize("value", ["\ud800", {"a": "\ud800"}])
+def test_a05_a_lone_surrogate_is_refused(value: Any) -> None:
+    with pytest.raises(SerdeError, match="surrogates not allowed"):
+        (serdes.text() if isinstance(value, str) else serdes.json()).serialize(value)
+
+
+class _Users(serdes.Serde[Any]):
+    name = "mine"
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    def serialize(self, value: Any) -> bytes:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("answer", [RuntimeError("boom"), RecursionError(), "text", 5])
+def test_a11_what_a_users_serde_raises_or_returns_is_an_error_that_names_it(answer: Any) -> None:
+    with pytest.raises(SerdeError, match="'mine'"):
+        _Users(answer).serialize_many(["x"])
+
+
+def test_a11_bytes_that_a_serde_goes_on_to_change_are_copied() -> None:
+    buffer = bytearray(b"abc")
+    encoded = _Users(buffer).serialize_many(["x", None])
+    buffer[:] = b"zzz"
+    assert encoded == [b"abc", None]

@@ -58,3 +58,17 @@ def test_a_manual_clock_moves_when_told_to() -> None:
     clock.set(7)
     assert clock.now_ms() == 7
     assert SystemClock().now_ms() > 1_600_000_000_000
+
+
+@pytest.mark.parametrize("text", ["9223372036854775808ms", "9" * 5000 + "s", "86400000000000s", "-86400000000000s"])
+def test_b04_a_duration_that_sums_could_not_hold_is_refused(text: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"at most 999999999 days.* - at size"):
+        parse_duration_ms(text, "size", allow_negative=True)
+    assert parse_duration_ms("999999999d") == 999_999_999 * 86_400_000
+
+
+@pytest.mark.parametrize("timestamp", [2**63, -(2**63) - 1, 2**100])
+def test_a04_a_timestamp_of_more_than_64_bits_is_refused(timestamp: int) -> None:
+    with pytest.raises(InvalidArgumentError, match="milliseconds that 64 bits hold"):
+        to_timestamp_ms(timestamp)
+    assert to_timestamp_ms(2**63 - 1) == 2**63 - 1

@@ -98,7 +98,9 @@ def _give_up_stdout() -> None:
 
 
 def _say(what: str, hint: str) -> None:
-    print(f"headwater: {what}\ntry: {hint}", file=sys.stderr)
+    from headwater.cli.output import say
+
+    say(f"headwater: {what}\ntry: {hint}")
 
 
 def _hint(error: Exception, arguments: Sequence[str]) -> str:

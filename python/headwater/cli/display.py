@@ -85,11 +85,12 @@ class _Text:
         return self[name]
 
     def __format__(self, form: str) -> str:
-        from headwater.cli.output import text
+        from headwater.cli.output import for_terminal, text
 
-        if self._value is None or not form:
-            return "" if self._value is None else text(self._value)
-        return format(text(self._value) if isinstance(self._value, (bytes, dict, list)) else self._value, form)
+        if self._value is None:
+            return ""
+        shown = text(self._value) if not form or isinstance(self._value, (bytes, dict, list)) else self._value
+        return for_terminal(format(shown, form))
 
 
 def formatter(template: str) -> Callable[[Record[Any, Any]], str]:

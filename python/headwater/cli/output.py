@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -11,6 +12,9 @@ import msgspec
 from headwater.cli.options import Format
 
 Row = Mapping[str, Any]
+
+# What a terminal obeys instead of showing it: control characters but tab and new line, and what turns the direction.
+_COMMANDS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def chosen(output: Format | None) -> Format:
@@ -70,6 +74,7 @@ def show_table(names: Sequence[str], rows: Sequence[Sequence[str]], title: str |
         console.print(Text(title, style="bold"))
     if not rows:
         return
+    rows = [[visible(cell) for cell in row] for row in rows]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for at, name in enumerate(names):
         is_number = all(row[at] in ("", "-") or row[at].lstrip("-").isdecimal() for row in rows)
@@ -85,16 +90,36 @@ def say(message: str) -> None:
     Args:
         message: A sentence.
     """
-    print(message, file=sys.stderr)
+    print(visible(message), file=sys.stderr)
+
+
+def visible(text: str) -> str:
+    r"""Text in which a terminal finds nothing to obey: control characters and overrides of direction as ``\u001b``.
+
+    Args:
+        text: From anywhere.
+    """
+    return _COMMANDS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def for_terminal(text: str) -> str:
+    """The text as it is for a program, `visible` where stdout is a terminal.
+
+    Args:
+        text: From anywhere.
+    """
+    return visible(text) if sys.stdout.isatty() else text
 
 
 def encode(value: Any) -> bytes:
     """JSON of anything; bytes as text where they are UTF-8, else as hexadecimal digits behind ``0x``.
 
+    It is safe to show: `visible` writes what JSON itself does not escape as JSON would.
+
     Args:
         value: The value.
     """
-    return msgspec.json.encode(plain(value), enc_hook=str)
+    return visible(msgspec.json.encode(plain(value), enc_hook=str).decode()).encode()
 
 
 def plain(value: Any) -> Any:
@@ -135,7 +160,7 @@ def _show_csv(names: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     if names:
         writer.writerow(names)
-    writer.writerows(rows)
+    writer.writerows([for_terminal(cell) for cell in row] for row in rows)
 
 
 def _write(data: bytes) -> None:

@@ -189,10 +189,14 @@ def to_records(frame: pl.DataFrame, *, key: Serde[Any] | None, value: Serde[Any]
 
 
 def _whole(column: pl.Series) -> pl.Series:
+    got = str(column.dtype)
     if column.dtype.is_integer() or column.dtype == pl.Null:
-        return column.cast(pl.Int64)
+        try:
+            return column.cast(pl.Int64)
+        except pl.exceptions.PolarsError:
+            got = "some that 64 bits do not hold"
     raise InvalidArgumentError(
-        f"expected whole numbers{' or moments' * (column.name == 'timestamp')}, got {column.dtype} - at the column "
+        f"expected whole numbers{' or moments' * (column.name == 'timestamp')}, got {got} - at the column "
         f"{column.name!r} of send_many"
     )
 

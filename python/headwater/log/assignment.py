@@ -59,6 +59,7 @@ class Assignment:
         self._is_read_committed = is_read_committed
         self._turn: deque[TopicPartition] = deque()
         self._topics_epoch = self._core.epoch()
+        self._deletions = dict(shared.deletions)
         self.adopt(dict.fromkeys(self._everything(), 0) if member is None else shared.groups.heartbeat(member)[0])
 
     def adopt(self, owned: Mapping[TopicPartition, int]) -> None:
@@ -89,11 +90,15 @@ class Assignment:
         self._turn = deque(sorted(self.positions))
 
     def adopt_new_partitions(self) -> None:
-        """Without a group: take what the topics have gained."""
+        """Without a group: take what the topics have gained; one that was made anew is read from its first record."""
         epoch = self._core.epoch()
         if epoch == self._topics_epoch:
             return
         self._topics_epoch = epoch
+        before, self._deletions = self._deletions, dict(self._shared.deletions)
+        for place in list(self.positions):
+            if self._deletions.get(place.topic) != before.get(place.topic):
+                del self.positions[place]
         for place in self._everything() - self.positions.keys():
             self.positions[place] = Position(self._core.watermarks(*place)[0], None, 0)
         self._turn = deque(sorted(self.positions))

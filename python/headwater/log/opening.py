@@ -13,13 +13,16 @@ import os
 import threading
 import warnings
 import weakref
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
 import msgspec
 
 from headwater import _core
 from headwater._typing import Mode
-from headwater.errors import ClosedError, InvalidArgumentError, UnknownTopicError
+from headwater.errors import ClosedError, InvalidArgumentError, LockedError, UnknownTopicError
 from headwater.log.broker import Broker
 from headwater.log.descriptions import PartitionDescription
 from headwater.log.groups import GroupCoordinator
@@ -50,6 +53,8 @@ class SharedLog:
         self.durability = durability
         self.references = 0
         self.groups = GroupCoordinator(self.partitions_of, core.notify)
+        self.deletions: Counter[str] = Counter()  # of each topic: one of the same name is another
+        self._applications: set[str] = set()
         self.children: weakref.WeakSet[Any] = weakref.WeakSet()
         self._remembered: dict[str, tuple[Serde[Any] | None, Serde[Any] | None]] = {}
 
@@ -132,6 +137,7 @@ class SharedLog:
         """
         self.check_writable()
         self.core.delete_topic(name)
+        self.deletions[name] += 1
         self._remembered.pop(name, None)
 
     def serdes_of(self, topic: str) -> tuple[Serde[Any] | None, Serde[Any] | None]:
@@ -162,6 +168,30 @@ class SharedLog:
             if added:
                 self.core.set_topic_config(topic, {**config, **added})
                 self._remembered.pop(topic, None)
+
+    # --- applications -------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def application(self, id: str) -> Iterator[None]:
+        """Run an application: one at a time of its id, since two would both write its state and positions.
+
+        Args:
+            id: The application's.
+
+        Raises:
+            LockedError: It is running.
+        """
+        with _LOCK:
+            if id in self._applications:
+                raise LockedError(
+                    f"expected application '{id}' to run once, got a second one in process {os.getpid()} - at "
+                    f"{self.place[0]}; stop the first, or give this one an id of its own"
+                )
+            self._applications.add(id)
+        try:
+            yield
+        finally:
+            self._applications.discard(id)
 
     # --- handles ------------------------------------------------------------------------------------------------------
 
@@ -306,7 +336,13 @@ def open(
         if mode == "r":
             raise InvalidArgumentError('expected mode="rw", got "r" - at "memory:"; a new broker has nothing to read')
         return open_core(_core.Log(None, durability or "os", "rw"), target, durability or "os")
-    real = os.path.realpath(target)
+    try:
+        real = os.path.realpath(target)
+        real.encode()
+    except ValueError:
+        raise InvalidArgumentError(
+            f"expected a path of UTF-8 text without null bytes, got {target!r} - at open; name another directory"
+        ) from None
     if os.path.exists(real) and not os.path.isdir(real):
         raise InvalidArgumentError(f"expected a directory, got a file - at {real}; name another", path=real)
     with _LOCK:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import signal
 import sys
 import threading
@@ -33,6 +34,7 @@ from headwater.topology import Topology
 from headwater.topology import nodes as n
 
 _LOGGER = logging.getLogger("headwater")
+_SIZE = re.compile(r"\s*([0-9]{1,18})\s*([A-Z]*)")
 _SIZES = {"": 1, "B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
 
 
@@ -85,8 +87,9 @@ class App(StreamsBuilder):
         self._broker = broker
         self._is_cached = _size(cache) > 0
         self._commit_seconds = parse_duration_ms(commit_interval, "App(commit_interval=)") / 1000
-        if batch_size < 1:
-            raise InvalidArgumentError(f"expected batch_size to be 1 or more, got {batch_size} - at App")
+        for setting, number in (("batch_size", batch_size), ("threads", threads)):
+            if number is not None and (type(number) is not int or number < 1):
+                raise InvalidArgumentError(f"expected {setting} to be 1 or more, got {number!r} - at App")
         self._batch_size = batch_size
         self._threads = threads
         self._idle_seconds = parse_duration_ms(max_task_idle, "App(max_task_idle=)") / 1000
@@ -181,7 +184,8 @@ class App(StreamsBuilder):
     ) -> Metrics:
         """Run until interrupted, or until the input there is now has been processed.
 
-        Ctrl-C finishes the present batch, commits and returns; a second one leaves at once, with exit status 130.
+        Ctrl-C or SIGTERM finishes the present batch, commits and returns; a second one leaves at once, with exit status 130
+        (143). A handler of SIGTERM that is yours stays.
 
         Args:
             until: ``"caught_up"`` processes what the source topics hold when this is called, drains internal topics, and
@@ -198,6 +202,7 @@ class App(StreamsBuilder):
             TopologyChangedError: Another topology wrote the state of this application.
             UnknownTopicError: A source topic does not exist.
             InvalidArgumentError: Running already.
+            LockedError: Another `App` with this id is running on the same broker.
         """
         if close_windows and until is None:
             raise InvalidArgumentError('expected close_windows=True with until="caught_up", got it alone - at run')
@@ -211,7 +216,7 @@ class App(StreamsBuilder):
         try:
             broker = open_broker(self._broker) if isinstance(self._broker, str) else self._broker
             try:
-                with _Interrupts(self._stop):
+                with broker._shared.application(self.id), _Interrupts(self._stop):
                     self._run(broker, until == "caught_up", close_windows, progress)
                 return self.metrics()
             finally:
@@ -334,30 +339,31 @@ class App(StreamsBuilder):
 
 
 class _Interrupts:
-    """Ctrl-C sets the stop flag; a second one leaves at once. Only in the main thread, where signals arrive."""
+    """Ctrl-C and SIGTERM set the stop flag; a second one leaves at once. Only in the main thread, where signals arrive."""
 
     def __init__(self, stop: threading.Event) -> None:
         self._stop = stop
-        self._before: Any = None
+        self._before: dict[int, Any] = {}
 
     def __enter__(self) -> None:
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._handle)
+            self._before[signal.SIGINT] = signal.signal(signal.SIGINT, self._handle)
+            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:  # else the program knows what it wants
+                self._before[signal.SIGTERM] = signal.signal(signal.SIGTERM, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._stop.is_set():
-            raise SystemExit(130)
+            raise SystemExit(128 + number)
         _LOGGER.info("stopping: finishing the batch and committing; interrupt again to leave at once")
         self._stop.set()
 
     def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
+        for number, before in self._before.items():
+            signal.signal(number, before)
 
 
 def _size(text: str) -> int:
-    number = text.rstrip("BKMG") if isinstance(text, str) else ""
-    unit = text[len(number) :] if isinstance(text, str) else ""
-    if not number.strip().isdigit() or unit not in _SIZES:
-        raise InvalidArgumentError(f'expected a size such as "10MB" or "0", got {text!r} - at App(cache=)')
-    return int(number) * _SIZES[unit]
+    match = _SIZE.fullmatch(text) if isinstance(text, str) else None
+    if match is None or match[2] not in _SIZES:
+        raise InvalidArgumentError(f'expected a size such as "10MB" or "0", got {text!r:.60} - at App(cache=)')
+    return int(match[1]) * _SIZES[match[2]]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headwater.errors import TopologyError
+from headwater.errors import TopologyChangedError, TopologyError
 from headwater.topology import nodes as n
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ def prepare_topics(broker: Broker, app_id: str, topology: Topology) -> dict[int,
 
     Raises:
         UnknownTopicError: A source topic does not exist.
-        TopologyError: Topics of one join have different numbers of partitions.
+        TopologyError: Topics of one join have different numbers of partitions, or a topic of the application's own is set
+            up to forget records.
+        TopologyChangedError: A topic of the application's own has another number of partitions than tasks need.
     """
     provisioning = _Provisioning(broker, app_id, topology)
     waiting = {
@@ -68,6 +70,7 @@ class _Provisioning:
         self.topology = topology
         self.names = repartition_topics(app_id, topology)
         self.known = set(broker.topics())
+        self.made: set[str] = set()
 
     def is_ready(self, nodes: Nodes) -> bool:
         """Whether every topic is there that another sub-topology writes for this one."""
@@ -86,16 +89,16 @@ class _Provisioning:
         members = {node.id for node in nodes}
         for node in nodes:
             if isinstance(node, n.Repartition) and node.inputs[0].id in members:
-                self.ensure(self.names[node.topic], node.partitions or width)
+                self.ensure_own(self.names[node.topic], node.partitions or width)
             elif isinstance(node, n.Sink):
                 self.ensure_output(node.topic, width, node.inputs[0])
             elif isinstance(node, n.StreamStreamJoin):
-                self.ensure(f"{self.app_id}-{node.this_store.removesuffix('-store')}-changelog", width)
+                self.ensure_own(f"{self.app_id}-{node.this_store.removesuffix('-store')}-changelog", width)
             elif isinstance(node, n.StreamAggregate) and node.late_topic is not None:
                 self.ensure_output(node.late_topic, width, node.inputs[0])
             store = self.topology.materialized(node)
             if store is not None and store.logging and not isinstance(node, n.GlobalTableSource):
-                self.ensure(f"{self.app_id}-{store.name}-changelog", width)
+                self.ensure_own(f"{self.app_id}-{store.name}-changelog", width)
         return width
 
     def width(self, nodes: Nodes) -> int:
@@ -125,6 +128,27 @@ class _Provisioning:
         if name not in self.known:
             self.broker.create_topic(name, partitions=partitions)
             self.known.add(name)
+            self.made.add(name)
+
+    def ensure_own(self, name: str, partitions: int) -> None:
+        """Make a topic of the application's own, or see that the one that is there keeps what it is given."""
+        self.ensure(name, partitions)
+        if name in self.made:
+            return
+        found = self.broker.topic(name)
+        if found.partitions != partitions:
+            raise TopologyChangedError(
+                f"expected {partitions} partitions, got {found.partitions} - at topic '{name}' of application "
+                f"'{self.app_id}'; call app.reset() to start over, or choose another application id",
+                topic=name,
+            )
+        for setting, kept in (("cleanup.policy", "delete"), ("retention.ms", "-1"), ("retention.bytes", "-1")):
+            if (got := found.config.get(setting, kept)) != kept:
+                raise TopologyError(
+                    f"expected {setting}={kept}, got {got} - at topic '{name}' of application '{self.app_id}', which "
+                    "would lose state; take the setting back",
+                    topic=name,
+                )
 
     def ensure_output(self, name: str, partitions: int, written: n.Node) -> None:
         """Make a topic that users read, and remember how."""

@@ -12,9 +12,9 @@ import threading
 import time
 from typing import Any
 
-from headwater.errors import TopologyChangedError
+from headwater.errors import OffsetOutOfRangeError, TopologyChangedError
 from headwater.log import Broker
-from headwater.runtime.checkpoint import Checkpoint
+from headwater.runtime.checkpoint import Checkpoint, Range
 from headwater.runtime.committer import Committer
 from headwater.runtime.failures import Coordinates
 from headwater.runtime.fingerprint import fingerprint
@@ -145,8 +145,17 @@ class StreamTask:
         text = ""
         for source in self.partitions:
             place = (self._topic(source.topic), source.number)
-            start, _, _ = self._log.watermarks(*place)
+            start, end, _ = self._log.watermarks(*place)
             source.position, metadata = committed.get(place, (start, ""))
+            if not start <= source.position <= end:
+                raise OffsetOutOfRangeError(
+                    f"expected the committed position of application '{self.group}' in the log, from {start} to {end}, got "
+                    f"{source.position} - at topic '{place[0]}' partition {place[1]}: records were deleted before they were "
+                    "read, or the topic was made anew; call app.reset() to start over",
+                    topic=place[0],
+                    partition=place[1],
+                    offset=source.position,
+                )
             source.fetched = source.position
             text = text or metadata
         self._checkpoint = Checkpoint.decode(text)
@@ -181,7 +190,9 @@ class StreamTask:
     def _restore(self) -> None:
         task = self._runner.plan.task
         for store, index, is_join in self._changelogs():
-            for part in self._checkpoint.changelogs.get(store, ()):
+            parts = self._checkpoint.changelogs.get(store, [])
+            self._check_changelog(store, parts)
+            for part in parts:
                 offset = part.start
                 while offset < part.end:
                     following, offsets, rows = fetch_rows(
@@ -202,6 +213,21 @@ class StreamTask:
             elif store in self._checkpoint.clocks:
                 task.set_clocks(index, *self._checkpoint.clocks[store])
         task.end_batch()
+
+    def _check_changelog(self, store: str, parts: list[Range]) -> None:
+        """Refuse to restore a part of a store as if it was the whole."""
+        if not parts:
+            return
+        place = (self._changelog(store), self.partition)
+        start, end, _ = self._log.watermarks(*place)
+        if start > parts[0].start or end < parts[-1].end:
+            raise OffsetOutOfRangeError(
+                f"expected a changelog from offset {parts[0].start} to {parts[-1].end}, got one from {start} to {end} - at "
+                f"topic '{place[0]}' partition {place[1]}: store '{store}' cannot be restored; call app.reset() to start over",
+                topic=place[0],
+                partition=place[1],
+                offset=parts[0].start,
+            )
 
     def _note_end(self, store: str) -> None:
         """If no record lies behind what counts of a changelog, what is written next goes on with it."""

@@ -12,6 +12,8 @@ from headwater.errors import SerdeError
 
 T = TypeVar("T")
 
+_ENCODED = frozenset({bytes, type(None)})
+
 
 class Serde(Generic[T]):
     """A codec between values of type `T` and bytes; override `serialize` and `deserialize`.
@@ -53,7 +55,24 @@ class Serde(Generic[T]):
             values: The values in order.
         """
         serialize = self.serialize
-        return [None if value is None else serialize(value) for value in values]
+        try:
+            encoded = [None if value is None else serialize(value) for value in values]
+        except SerdeError:
+            raise
+        except Exception as error:
+            raise SerdeError(
+                f"expected serde {self.name!r} to encode, got {error!r} - at {type(self).__name__}"
+            ) from error
+        return encoded if _ENCODED.issuperset(map(type, encoded)) else [self._bytes_of(data) for data in encoded]
+
+    def _bytes_of(self, data: object) -> bytes | None:
+        """What a serde has returned, as bytes of our own: it may go on to change what it holds."""
+        if data is None or isinstance(data, (bytes, bytearray, memoryview)):
+            return None if data is None else bytes(data)
+        raise SerdeError(
+            f"expected bytes from serde {self.name!r}, got {shown(data)} ({type(data).__name__}) - at "
+            f"{type(self).__name__}.serialize; return bytes"
+        )
 
     def deserialize_many(self, datas: list[bytes | None]) -> list[T | None]:
         """Decode a batch; None stays None.
@@ -85,8 +104,19 @@ def misfit(expected: str, value: object) -> SerdeError:
         expected: What would fit.
         value: What was given.
     """
-    shown = repr(value)
-    shown = shown if len(shown) <= 80 else shown[:77] + "..."
     return SerdeError(
-        f"expected {expected}, got {shown} ({type(value).__name__}); declare the type with key= or value="
+        f"expected {expected}, got {shown(value)} ({type(value).__name__}); declare the type with key= or value="
     )
+
+
+def shown(value: object) -> str:
+    """Show a value in a message, whatever it is.
+
+    Args:
+        value: Perhaps nested too deeply, too large a number, or of a class that cannot show itself.
+    """
+    try:
+        text = repr(value)
+    except Exception as error:
+        return f"a value that cannot be shown, by {type(error).__name__}"
+    return text if len(text) <= 80 else text[:77] + "..."

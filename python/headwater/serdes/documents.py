@@ -95,9 +95,11 @@ class _DocumentSerde(Serde[T]):
         """Turn msgspec's error into ours, with the field's path."""
         message = str(error)
         path = _PATH.search(message)
+        if not message[1:2].isupper():  # it begins with a word, not with the name of a format
+            message = message[:1].lower() + message[1:]
         shown = data if len(data) <= 60 else data[:57] + b"..."
         return SerdeError(
-            f"{message[:1].lower()}{message[1:]} - in {shown!r}; fix the data or the type {type_name(self.type)}",
+            f"{message} - in {shown!r}; fix the data or the type {type_name(self.type)}",
             field=(path[1] or None) if path else None,
         )
 

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, cast
 
 from headwater.errors import SerdeError
-from headwater.serdes.base import Serde, misfit
+from headwater.serdes.base import Serde, misfit, shown
 
 _INT64 = struct.Struct(">q")
 _FLOAT64 = struct.Struct(">d")
@@ -72,7 +72,7 @@ class Int64Serde(Serde[int]):
         try:
             return _INT64.pack(value)
         except struct.error:
-            raise SerdeError(f"expected an integer of 64 bits, got {value!r}; use str or a JSON type") from None
+            raise SerdeError(f"expected an integer of 64 bits, got {shown(value)}; use str or a JSON type") from None
 
     def deserialize(self, data: bytes) -> int:
         """Decode 8 bytes."""
@@ -93,8 +93,8 @@ class Float64Serde(Serde[float]):
             raise misfit("float", value)
         try:
             return _FLOAT64.pack(value)
-        except OverflowError:
-            raise SerdeError(f"expected a number that a double can hold, got {value!r}") from None
+        except (OverflowError, struct.error):  # the latter for an int
+            raise SerdeError(f"expected a number that a double can hold, got {shown(value)}") from None
 
     def deserialize(self, data: bytes) -> float:
         """Decode 8 bytes."""

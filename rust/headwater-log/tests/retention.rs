@@ -86,3 +86,28 @@ fn age_and_size_say_what_is_kept_and_the_default_is_everything() {
         }
     }
 }
+
+#[test]
+fn i01_i02_a_clock_that_jumps_takes_no_record_out_of_order_and_never_the_last_segment() {
+    const TEN_YEARS_MS: i64 = 10 * 365 * 86_400_000;
+    let storage = Arc::new(MemoryStorage::default());
+    let clock = Arc::new(At(AtomicI64::new(1_000)));
+    let options = Options { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Options::default() };
+    let broker = Broker::open(Arc::clone(&storage) as Arc<dyn Storage>, options).unwrap();
+    let partition = fill(&broker, &[("retention.ms", "86400000")]);
+    for now in [i64::MIN, -TEN_YEARS_MS, 0, 1_000] {
+        clock.0.store(now, Ordering::Relaxed);
+        broker.apply_retention().unwrap();
+        assert_eq!(partition.log_start_offset(), 0, "at {now} every record is young");
+    }
+    for now in [TEN_YEARS_MS, i64::MAX, 0] {
+        clock.0.store(now, Ordering::Relaxed);
+        broker.apply_retention().unwrap();
+        let start = partition.log_start_offset();
+        assert!(start > 0 && start < 60, "{start} at {now}");
+        assert_eq!((logs(&storage), partition.next_offset()), (1, 60), "the last segment is left");
+        assert_eq!(workload::read_all(&partition).len() as u64, 60 - start);
+    }
+    partition.append(workload::keyed(60, 5)).unwrap();
+    assert_eq!(partition.next_offset(), 65, "offsets go on, whatever the clock says");
+}

@@ -35,7 +35,7 @@ pub(crate) fn encode(headers: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
         let pair = pair?;
         let (name, value): (Bound<'_, PyString>, Option<Bound<'_, PyBytes>>) =
             pair.extract().map_err(|_| refused(&pair))?;
-        let name = name.to_str()?;
+        let name = name.to_str().map_err(|_| refused(&pair))?;
         varint::put(&mut body, name.len() as i64);
         body.extend_from_slice(name.as_bytes());
         match &value {

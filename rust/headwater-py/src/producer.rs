@@ -215,8 +215,10 @@ fn closed() -> PyErr {
 
 fn timestamp_of(timestamp: Option<&Bound<'_, PyAny>>) -> PyResult<i64> {
     let Some(timestamp) = timestamp else { return Ok(wall_clock_ms()) };
-    if let Ok(int) = timestamp.cast_exact::<PyInt>() {
-        return int.extract();
+    if let Ok(int) = timestamp.cast_exact::<PyInt>()
+        && let Ok(milliseconds) = int.extract()
+    {
+        return Ok(milliseconds);
     }
     static CONVERT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     CONVERT.import(timestamp.py(), "headwater.time", "to_timestamp_ms")?.call1((timestamp,))?.extract()

@@ -111,7 +111,12 @@ impl Codec {
         match self {
             Self::None => Ok(data.to_vec()),
             Self::Gzip => bounded(flate2::read::MultiGzDecoder::new(data), limit).map_err(refused),
-            Self::Lz4 => bounded(lz4_flex::frame::FrameDecoder::new(data), limit).map_err(refused),
+            Self::Lz4 => {
+                let mut rest = data;
+                let out = bounded(lz4_flex::frame::FrameDecoder::new(&mut rest), limit).map_err(refused)?;
+                // Its decoder is content with the first frame.
+                if rest.is_empty() { Ok(out) } else { Err(refused("something behind the frame".into())) }
+            }
             Self::Zstd => zstd::stream::read::Decoder::new(data)
                 .and_then(|mut decoder| decoder.window_log_max(ZSTD_WINDOW_LOG).map(|()| decoder))
                 .map_err(|error| error.to_string())
@@ -182,6 +187,98 @@ mod tests {
         // 2^28 - 1 bytes, claimed by five.
         let refused = Codec::Snappy.decompress(&[0xff, 0xff, 0xff, 0x7f, 0], MAX_DECOMPRESSED_BYTES).unwrap_err();
         assert!(refused.to_string().contains("cannot have"), "{refused}");
+    }
+
+    const CODECS: [Codec; 4] = [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd];
+
+    fn packed(codec: Codec, data: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        codec.compress(data, &mut out).unwrap();
+        out
+    }
+
+    /// The most memory that this process has had, in bytes.
+    #[cfg(target_os = "linux")]
+    fn peak_bytes() -> usize {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a12_a_bomb_is_unpacked_to_the_limit_and_no_further() {
+        let limit = 1 << 20;
+        // One after the other, members and frames are one stream: a gibibyte in less than two megabytes.
+        let mebibyte = vec![0_u8; 1 << 20];
+        let mut snappy = packed(Codec::Snappy, &mebibyte);
+        let blocks = snappy.split_off(16);
+        let bombs = [
+            (Codec::Gzip, packed(Codec::Gzip, &mebibyte).repeat(1024)),
+            (Codec::Zstd, packed(Codec::Zstd, &mebibyte).repeat(1024)),
+            (Codec::Lz4, packed(Codec::Lz4, &vec![0_u8; 128 << 20])),
+            (Codec::Snappy, [snappy, blocks.repeat(128)].concat()),
+        ];
+        let before = peak_bytes();
+        for (codec, bomb) in &bombs {
+            let refused = codec.decompress(bomb, limit).unwrap_err();
+            assert!(matches!(refused, Error::Compression { .. }), "{codec:?}: {refused}");
+        }
+        let grown = peak_bytes() - before;
+        assert!(grown < 32 << 20, "{grown} bytes for a limit of {limit}");
+    }
+
+    #[test]
+    fn a12_a_size_that_is_only_claimed_is_not_allocated_for() {
+        let frame = |descriptor: &[u8]| [&[0x28, 0xb5, 0x2f, 0xfd], descriptor, &[1, 0, 0]].concat();
+        let claims_4_gib = [0xff, 0xff, 0xff, 0xff, 0x0f, 0];
+        let framed = [XERIAL_MAGIC.as_slice(), &[0, 0, 0, 1, 0, 0, 0, 1], &[0, 0, 0, 6], &claims_4_gib].concat();
+        for (codec, lie, what) in [
+            (Codec::Zstd, frame(&[0x00, 21 << 3]), "a window of 2 GiB"),
+            (Codec::Zstd, frame(&[0xe0, 0, 0, 0, 0, 1, 0, 0, 0]), "one segment of 4 GiB"),
+            (Codec::Snappy, claims_4_gib.to_vec(), "a block of 4 GiB"),
+            (Codec::Snappy, framed, "a block of 4 GiB in a frame"),
+        ] {
+            let refused = codec.decompress(&lie, MAX_DECOMPRESSED_BYTES);
+            assert!(matches!(refused, Err(Error::Compression { .. })), "{what}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn a12_an_lz4_frame_whose_content_has_another_size_is_refused() {
+        let frame = |bytes: usize| {
+            let info = lz4_flex::frame::FrameInfo::new().content_size(Some(bytes as u64));
+            let mut encoder = lz4_flex::frame::FrameEncoder::with_frame_info(info, Vec::new());
+            encoder.write_all(&vec![7; bytes]).unwrap();
+            encoder.finish().unwrap()
+        };
+        let header = 4 + 2 + 8 + 1;
+        let lie = [&frame(2000)[..header], &frame(1000)[header..]].concat();
+        assert!(Codec::Lz4.decompress(&frame(2000), 4096).is_ok());
+        assert!(matches!(Codec::Lz4.decompress(&lie, 4096), Err(Error::Compression { .. })));
+    }
+
+    #[test]
+    fn a13_a_codec_that_nobody_knows_is_refused_by_its_number() {
+        for number in 5..8 {
+            let refused = Codec::from_attributes(number).unwrap_err();
+            assert!(refused.to_string().contains(&format!("codec {number}")), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a13_what_is_torn_gives_nothing_new_and_what_has_something_behind_it_is_refused() {
+        let data: Vec<u8> = (0..4000_u32).flat_map(u32::to_le_bytes).collect();
+        for codec in CODECS {
+            let whole = packed(codec, &data);
+            for end in 0..whole.len() {
+                // At a block's end some codecs cannot tell; the batch then misses records that its header has counted.
+                let found = codec.decompress(&whole[..end], 1 << 20);
+                assert!(found.is_err() || data.starts_with(found.as_ref().unwrap()), "{codec:?} cut at {end}");
+            }
+            let found = codec.decompress(&[&whole[..], b"trailing"].concat(), 1 << 20);
+            assert!(found.is_err(), "{codec:?} with something behind it");
+        }
     }
 
     #[test]

@@ -64,13 +64,13 @@ def test_illegal_names_are_refused(app, name):
         stream(app, name=name)
 
 
-def test_a_name_is_given_once(app):
+def test_b02_a_name_is_given_once(app):
     stream(app, name="mine")
     with pytest.raises(hw.TopologyError, match="'mine' twice"):
         stream(app, "other", name="mine")
 
 
-def test_a_store_name_is_given_once(app):
+def test_b02_a_store_name_is_given_once(app):
     stream(app).group_by_key().count(store="mine")
     with pytest.raises(hw.TopologyError, match="'mine' twice"):
         stream(app).group_by_key().count(store="mine")

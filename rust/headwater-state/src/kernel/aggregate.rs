@@ -70,19 +70,20 @@ impl Run<'_> {
         }
         let stores = &mut *self.stores;
         let stream_time = stores.stores[kernel.store].advance(row.timestamp, kernel.store, row.seq(), &mut stores.undo);
-        let close = stream_time - kernel.grace;
-        let mut start = (row.timestamp - kernel.size + kernel.advance).max(0) / kernel.advance * kernel.advance;
-        while start <= row.timestamp {
-            let next = start + kernel.advance;
-            if start + kernel.size <= close {
+        let close = stream_time.saturating_sub(kernel.grace);
+        let earliest = row.timestamp.saturating_sub(kernel.size - kernel.advance).max(0);
+        let mut upcoming = Some(earliest / kernel.advance * kernel.advance);
+        while let Some(start) = upcoming.filter(|start| *start <= row.timestamp) {
+            // Behind the last window of all there is no start that an i64 could hold.
+            upcoming = start.checked_add(kernel.advance).filter(|next| *next <= row.timestamp);
+            if start <= close.saturating_sub(kernel.size) {
                 self.drop_late(node, row);
-            } else if next > row.timestamp {
+            } else if upcoming.is_none() {
                 row.window_start = start;
                 return self.forward(node, row);
             } else {
                 self.forward(node, &mut Row { window_start: start, ..row.clone() });
             }
-            start = next;
         }
     }
 

@@ -59,10 +59,15 @@ pub fn find(stores: &mut Stores, window: SessionWindow, row: &Row) -> Option<Mer
     let store = &mut stores.stores[window.store];
     let stream_time = store.advance(row.timestamp, window.store, row.seq(), &mut stores.undo);
     let key = row.key.as_deref().unwrap_or_default();
-    let sessions = store.sessions(key, row.timestamp - window.gap, row.timestamp + window.gap);
+    let sessions =
+        store.sessions(key, row.timestamp.saturating_sub(window.gap), row.timestamp.saturating_add(window.gap));
     let start = sessions.iter().map(|(key, _)| key.start).min().map_or(row.timestamp, |s| s.min(row.timestamp));
     let end = sessions.iter().map(|(key, _)| key.end).max().map_or(row.timestamp, |e| e.max(row.timestamp));
-    (end >= stream_time - window.grace - window.gap).then_some(Merged { sessions, start, end })
+    (end >= stream_time.saturating_sub(window.grace).saturating_sub(window.gap)).then_some(Merged {
+        sessions,
+        start,
+        end,
+    })
 }
 
 /// Writes a merged session and gives the rows to forward, without their ports' order keys.

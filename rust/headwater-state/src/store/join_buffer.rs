@@ -219,7 +219,7 @@ impl JoinBuffer {
         }
         let found = self.emit_matches(side, key, value, timestamp, (back, ahead), undo, emit);
         if !found && may_be_unmatched {
-            if settings.is_compatible && (timestamp + ahead).max(0) < stream_time {
+            if settings.is_compatible && timestamp.saturating_add(ahead).max(0) < stream_time {
                 emit(pair(side, None, Some(value.clone()), None, timestamp));
             } else {
                 self.clocks.gate = self.clocks.gate.min(timestamp);
@@ -286,8 +286,8 @@ impl JoinBuffer {
         } else {
             self.clocks.stream_time - retention
         };
-        let from = (timestamp - back).max(0).max(oldest);
-        let to = (timestamp + ahead).max(0);
+        let from = timestamp.saturating_sub(back).max(0).max(oldest);
+        let to = timestamp.saturating_add(ahead).max(0);
         let mut found = false;
         if from > to {
             return found;
@@ -339,7 +339,7 @@ impl JoinBuffer {
                 break;
             }
             let side = if at.1 == 1 { Side::Left } else { Side::Right };
-            if at.0 + settings.reach(side).1 + settings.grace >= stream_time {
+            if at.0.saturating_add(settings.reach(side).1).saturating_add(settings.grace) >= stream_time {
                 is_open[side.index()] = true;
             } else {
                 closed.push((at.clone(), side));

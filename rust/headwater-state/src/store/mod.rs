@@ -178,7 +178,8 @@ impl Store {
 
     /// Whether a window start (session end) is still visible.
     pub fn is_visible(&self, time: i64) -> bool {
-        self.retention.is_none_or(|retention| time > self.clocks.observed - retention - self.reach)
+        self.retention
+            .is_none_or(|retention| time > self.clocks.observed.saturating_sub(retention).saturating_sub(self.reach))
     }
 
     /// The current slot.
@@ -318,7 +319,7 @@ impl Store {
     pub fn end_batch(&mut self) {
         self.history.clear();
         if let Some(retention) = self.retention.filter(|_| self.dirty.is_empty()) {
-            self.shape.expire(self.clocks.observed.saturating_sub(retention + self.reach), self.reach);
+            self.shape.expire(self.clocks.observed.saturating_sub(retention).saturating_sub(self.reach), self.reach);
         }
     }
 
