@@ -314,3 +314,34 @@ fn a_second_process_is_told_who_holds_the_directory() {
     broker.close().unwrap();
     workload::open(&storage).unwrap().close().unwrap();
 }
+
+/// A process id that is nobody's: that of a process which has ended.
+fn dead_process() -> u32 {
+    let mut child = Command::new(std::env::current_exe().unwrap()).arg("--list").stdout(Stdio::null()).spawn().unwrap();
+    child.wait().unwrap();
+    child.id()
+}
+
+#[test]
+fn c15_a_lock_that_a_dead_process_left_is_free_whoever_has_its_number_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().to_str().unwrap();
+    // Left by a process that was killed while it held it.
+    kill_after(directory, 3, &mut Promises::default());
+    let lock = folder.path().join(".lock");
+    assert!(std::fs::read_to_string(&lock).unwrap().starts_with("process "));
+    // The number is free, or was given to a process that lives: this one, and the first of all.
+    for named in [dead_process(), std::process::id(), 1] {
+        std::fs::write(&lock, format!("process {named}")).unwrap();
+        let broker = workload::open(&Arc::new(DiskStorage::new(directory))).unwrap();
+        let said = std::fs::read_to_string(&lock).unwrap();
+        assert_eq!(said, format!("process {}", std::process::id()), "the lock names who holds it now");
+        broker.close().unwrap();
+    }
+    // And the other way round: what is held is held, whatever the file says.
+    let broker = workload::open(&Arc::new(DiskStorage::new(directory))).unwrap();
+    std::fs::write(&lock, format!("process {}", dead_process())).unwrap();
+    let refused = workload::open(&Arc::new(DiskStorage::new(directory))).unwrap_err();
+    assert_eq!(refused.kind(), headwater_log::Kind::Locked);
+    broker.close().unwrap();
+}
