@@ -13,7 +13,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::broker::Inner;
-use crate::{Durability, Topic};
+use crate::{Durability, Error, Result, Topic};
 
 /// How often retention and compaction are looked at.
 const CLEANING_CHECK: Duration = Duration::from_secs(30);
@@ -55,15 +55,16 @@ impl Threads {
     }
 
     /// Runs `round` again and again in a thread of that name, sleeping as long as it says; does nothing if there is one.
-    fn ensure(&self, name: &'static str, broker: &Arc<Inner>, round: fn(&Inner) -> Duration) {
+    fn ensure(&self, name: &'static str, broker: &Arc<Inner>, round: fn(&Inner) -> Duration) -> Result<()> {
         let mut running = self.running.lock();
         if self.is_ending() || running.iter().any(|(other, _)| *other == name) {
-            return;
+            return Ok(());
         }
         let (broker, is_ending) = (Arc::downgrade(broker), Arc::clone(&self.is_ending));
-        // Without the thread a setting would promise what nobody does; spawning fails only when the machine has none left.
+        // Without the thread a setting would promise what nobody does: whoever asks for that is told.
         let spawned = std::thread::Builder::new().name(name.into()).spawn(move || repeat(&broker, &is_ending, round));
-        running.push((name, spawned.expect("a thread for the log")));
+        running.push((name, spawned.map_err(|source| Error::NoThread { name, source: Arc::new(source) })?));
+        Ok(())
     }
 }
 
@@ -85,16 +86,17 @@ fn repeat(broker: &Weak<Inner>, is_ending: &AtomicBool, round: fn(&Inner) -> Dur
 }
 
 /// Starts the threads that are asked for, once each.
-pub(crate) fn ensure_threads(inner: &Arc<Inner>) {
+pub(crate) fn ensure_threads(inner: &Arc<Inner>) -> Result<()> {
     if shortest_interval(inner).is_some() {
-        inner.threads.ensure("headwater-syncer", inner, sync_round);
+        inner.threads.ensure("headwater-syncer", inner, sync_round)?;
     }
     if inner.needs_cleaning() {
-        inner.threads.ensure("headwater-janitor", inner, janitor_round);
+        inner.threads.ensure("headwater-janitor", inner, janitor_round)?;
     }
     if inner.transactions.is_used() {
-        inner.threads.ensure("headwater-transactions", inner, transactions_round);
+        inner.threads.ensure("headwater-transactions", inner, transactions_round)?;
     }
+    Ok(())
 }
 
 /// Forgets what need not be kept; returns when to look again.

@@ -105,6 +105,17 @@ pub enum Error {
         /// Its answer.
         source: Arc<std::io::Error>,
     },
+    /// The system has no thread left for the log.
+    #[error(
+        "expected a thread for {name}, got none: {source}; end other threads or processes, or raise the limit of them, and \
+             try again"
+    )]
+    NoThread {
+        /// What it is called.
+        name: &'static str,
+        /// The system's answer.
+        source: Arc<std::io::Error>,
+    },
     /// The handle is closed.
     #[error("expected {what} to be open, got a closed one; open it again")]
     Closed {
@@ -187,7 +198,7 @@ impl Error {
             Self::UnknownTopic { .. } | Self::UnknownPartition { .. } => Kind::NotFound,
             Self::OffsetOutOfRange { .. } => Kind::OutOfRange,
             Self::Corrupt { .. } | Self::Unreadable { .. } => Kind::Corrupt,
-            Self::Io { .. } | Self::Failed { .. } => Kind::Io,
+            Self::Io { .. } | Self::NoThread { .. } | Self::Failed { .. } => Kind::Io,
             Self::Closed { .. } | Self::Poisoned { .. } => Kind::Closed,
             Self::Locked { .. } => Kind::Locked,
             Self::Fenced { .. } => Kind::Fenced,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-use headwater_log::Broker;
+use headwater_log::{Broker, Error};
 use headwater_record::partitioner::partition_of_key;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
@@ -213,9 +213,8 @@ impl Producer {
             buffer_memory,
             transaction: transaction.as_ref().map(|transaction| Arc::clone(&transaction.get().producer)),
         };
-        let sender = Sender::start(settings).map_err(|error| {
-            crate::errors::StorageError::new_err(format!("cannot start the sender's thread: {error}"))
-        })?;
+        let no_thread = |source| Error::NoThread { name: "headwater-sender", source: Arc::new(source) };
+        let sender = Sender::start(settings).map_err(|source| Failure::from(no_thread(source)))?;
         Ok(Self {
             sender,
             broker: Arc::clone(&log.broker),
