@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -105,63 +103,3 @@ broker.create_topic("t")
     assert (done.returncode, done.stdout) == (0, "at the end\n"), done.stderr
     with hw.open(tmp_path) as broker:  # the lock is free again
         assert "t" in broker.topics()
-
-
-WITHOUT_THREADS = """
-import sys
-import headwater as hw
-
-def refused(act):
-    try:
-        act()
-    except hw.StorageError as error:
-        assert "start a thread" in str(error) and "unavailable" in str(error), error
-        return
-    sys.exit("a thread was to be had after all")
-
-with hw.open(sys.argv[1]) as broker:
-    broker.create_topic("t")
-    for _ in range(2):  # what was refused has left nothing behind
-        refused(broker.producer)
-        refused(lambda: broker.producer(transactional_id="x"))
-        refused(lambda: broker.create_topic("forgetful", retention="1h"))
-        refused(lambda: broker.create_topic("lazy", durability="interval:10"))
-        refused(lambda: broker.alter_config("t", retention="1h"))
-    assert broker.topics() == ["t"] and not broker.topic("t").config, broker.topic("t").config
-    app = hw.App("copies", broker=broker)
-    app.stream("t", key=bytes, value=bytes).to("copy")
-    app.run(until="caught_up")
-refused(lambda: hw.open(sys.argv[1], durability="interval:10"))
-hw.open(sys.argv[1]).close()  # and no lock is held
-"""
-
-
-def test_h7_without_a_thread_to_be_had_what_needs_one_is_refused_and_nothing_else(tmp_path: Path) -> None:
-    # No address space holds such a stack, so no thread of Rust's can be started.
-    environment = {**os.environ, "RUST_MIN_STACK": str(1 << 46)}
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_THREADS, str(tmp_path)],
-        capture_output=True, text=True, check=False, env=environment,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-
-
-def test_h7_an_application_that_gets_too_few_threads_says_so_and_stops(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = set(threading.enumerate())
-    start, started = threading.Thread.start, list[threading.Thread]()
-
-    def start_one(thread: threading.Thread) -> None:
-        if started:
-            raise RuntimeError("can't start new thread")
-        started.append(thread)
-        start(thread)
-
-    with hw.open("memory:") as broker:
-        broker.create_topic("t", partitions=2)
-        app = hw.App("copies", broker=broker, threads=2)
-        app.stream("t", key=bytes, value=bytes).to("copy")
-        monkeypatch.setattr(threading.Thread, "start", start_one)
-        with pytest.raises(RuntimeError, match="can't start new thread"):
-            app.run()
-    assert started and not started[0].is_alive()
-    assert set(threading.enumerate()) <= before

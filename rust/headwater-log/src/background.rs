@@ -62,10 +62,9 @@ impl Threads {
         if self.is_ending() || running.iter().any(|(other, _)| *other == name) {
             return Ok(());
         }
-        let path = broker.storage.describe("");
         let (broker, is_ending) = (Arc::downgrade(broker), Arc::clone(&self.is_ending));
         let spawned = std::thread::Builder::new().name(name.into()).spawn(move || repeat(&broker, &is_ending, round));
-        running.push((name, spawned.map_err(Error::io("start a thread", path))?));
+        running.push((name, spawned.map_err(|source| Error::NoThread { name, source: Arc::new(source) })?));
         Ok(())
     }
 
@@ -112,7 +111,7 @@ pub(crate) enum Work {
 /// Starts the thread for some work, unless there is one.
 ///
 /// # Errors
-/// `Io` if the machine has no more threads: without one a setting would promise what nobody does.
+/// `NoThread` if the machine has none left: without one a setting would promise what nobody does.
 pub(crate) fn ensure_thread(inner: &Arc<Inner>, work: Work) -> Result<()> {
     match work {
         Work::Syncing => inner.threads.ensure(SYNCER, inner, sync_round),

@@ -23,7 +23,7 @@ use crate::catalog::{self, find_foreign, is_leftover, read_topics, remove_partit
 use crate::growth::Growth;
 use crate::offsets::{OFFSETS_TOPIC, OffsetStore};
 use crate::partition::Setting;
-use crate::storage::{Lock, Storage};
+use crate::storage::{Footing, Lock, Storage};
 use crate::transactions::{Coordinator, TRANSACTIONS_TOPIC, TransactionDescription, TransactionalProducer};
 use crate::{Clock, Durability, Error, Partition, Result, SystemClock, Topic, TopicConfig};
 
@@ -111,9 +111,13 @@ impl Broker {
                 Err(holder) => return Err(Error::Locked { path: root, holder }),
             }
         }
+        let mut warnings = Vec::new();
+        if is_writable {
+            let footing = storage.footing().map_err(Error::io("look at the file system", root.clone()))?;
+            warnings.extend(check_footing(footing, &root)?);
+        }
         let fingerprint = catalog::fingerprint(&*storage);
         let described = read_topics(&*storage)?;
-        let mut warnings = Vec::new();
         let known = described.clone().unwrap_or_default();
         let followed = following::Listed::new(fingerprint, &known);
         let adopted = find_foreign(&*storage, &known, is_writable, &mut warnings)?;
@@ -227,17 +231,7 @@ impl Broker {
         let inner = &self.inner;
         inner.check_writable()?;
         let _changing = inner.changes.lock();
-        let topic = self.topic(name)?;
-        inner.topics.write().remove(name);
-        inner.write_topics().inspect_err(|_| {
-            inner.topics.write().insert(name.to_owned(), Arc::clone(&topic));
-        })?;
-        for partition in &topic.partitions {
-            partition.abandon();
-            let folder = format!("{name}-{}", partition.number());
-            remove_partition(&*inner.storage, &folder)?;
-        }
-        inner.storage.sync_folder("").map_err(Error::io("sync a folder", self.path()))
+        inner.delete_topic(&self.topic(name)?)
     }
 
     /// All topics, by name.
@@ -460,6 +454,20 @@ impl Inner {
         Ok(new)
     }
 
+    fn delete_topic(&self, topic: &Arc<Topic>) -> Result<()> {
+        let name = &topic.name;
+        self.topics.write().remove(name);
+        self.write_topics().inspect_err(|_| {
+            self.topics.write().insert(name.clone(), Arc::clone(topic));
+        })?;
+        for partition in &topic.partitions {
+            partition.abandon();
+            let folder = format!("{name}-{}", partition.number());
+            remove_partition(&*self.storage, &folder)?;
+        }
+        self.storage.sync_folder("").map_err(Error::io("sync a folder", self.storage.describe("")))
+    }
+
     fn write_topics(&self) -> Result<()> {
         let topics: BTreeMap<String, Value> = self
             .topics
@@ -471,6 +479,19 @@ impl Inner {
             })
             .collect();
         catalog::write(&*self.storage, &json!(topics))
+    }
+}
+
+/// The warning that a file system's weakness is worth.
+fn check_footing(footing: Footing, root: &str) -> Result<Option<String>> {
+    let message =
+        |name, what, todo| format!("expected a directory on a disk, got one on {name}: {what} - at {root}; {todo}");
+    match footing {
+        Footing::Firm => Ok(None),
+        Footing::Weak { name, what } => Ok(Some(message(name, what, "keep what must last on a disk of this machine"))),
+        Footing::Refused { name, what } => {
+            Err(Error::Invalid { message: message(name, what, "mount it with locks, or name a directory on a disk") })
+        }
     }
 }
 

@@ -48,6 +48,8 @@ pub(crate) struct Checkpoint {
     pub(crate) cleaned_until: u64,
     /// How often compaction has replaced segments.
     pub(crate) generation: u64,
+    /// The folder that it was written for; None for one of an older release.
+    pub(crate) folder: Option<String>,
     /// Segments that compaction is about to replace: whoever opens the partition finishes it.
     pub(crate) replacing: Option<Swap>,
 }
@@ -75,6 +77,7 @@ impl Checkpoint {
             snapshot: body.get("snapshot").and_then(|row| Some((row.get(0)?.as_u64()?, number(row, 1)?))),
             cleaned_until: body.get("cleaned_until").and_then(Value::as_u64).unwrap_or(0),
             generation: body.get("generation").and_then(Value::as_u64).unwrap_or(0),
+            folder: body.get("folder").and_then(Value::as_str).map(str::to_owned),
             replacing: body.get("replacing").and_then(swap),
         })
     }
@@ -86,6 +89,7 @@ impl Checkpoint {
             "log_start_offset": self.log_start_offset,
             "has_transactions": self.has_producers,
             "has_gaps": self.has_gaps,
+            "folder": folder,
         });
         if let Some(identity) = self.identity {
             body["identity"] = json!(identity);

@@ -16,7 +16,7 @@ pub enum Kind {
     OutOfRange,
     /// Stored bytes fail their checks.
     Corrupt,
-    /// The operating system refused.
+    /// The file system refused.
     Io,
     /// The handle is closed or poisoned.
     Closed,
@@ -95,14 +95,25 @@ pub enum Error {
         /// Expected, got, where, what to do.
         message: String,
     },
-    /// The operating system refused.
-    #[error("the system refused to {action}: {source} - at {path}")]
+    /// The file system refused.
+    #[error("the file system refused to {action}: {source} - at {path}")]
     Io {
         /// What was tried.
         action: &'static str,
         /// The file or folder.
         path: String,
         /// Its answer.
+        source: Arc<std::io::Error>,
+    },
+    /// The system has no thread left for the log.
+    #[error(
+        "expected a thread for {name}, got none: {source}; end other threads or processes, or raise the limit of them, and \
+             try again"
+    )]
+    NoThread {
+        /// What it is called.
+        name: &'static str,
+        /// The system's answer.
         source: Arc<std::io::Error>,
     },
     /// The handle is closed.
@@ -187,7 +198,7 @@ impl Error {
             Self::UnknownTopic { .. } | Self::UnknownPartition { .. } => Kind::NotFound,
             Self::OffsetOutOfRange { .. } => Kind::OutOfRange,
             Self::Corrupt { .. } | Self::Unreadable { .. } => Kind::Corrupt,
-            Self::Io { .. } | Self::Failed { .. } => Kind::Io,
+            Self::Io { .. } | Self::NoThread { .. } | Self::Failed { .. } => Kind::Io,
             Self::Closed { .. } | Self::Poisoned { .. } => Kind::Closed,
             Self::Locked { .. } => Kind::Locked,
             Self::Fenced { .. } => Kind::Fenced,

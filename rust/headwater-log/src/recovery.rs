@@ -63,6 +63,10 @@ pub(crate) fn recover(
     let mark = Mark::read(storage, folder);
     let (known, files) = open_settled(storage, folder, is_writable)?;
     let mut warnings = Vec::new();
+    // A checkpoint that was copied here speaks of another log: nothing of it is believed.
+    let is_of_another = |other: &String| other != folder;
+    let elsewhere = known.as_ref().and_then(|known| known.folder.clone()).filter(is_of_another);
+    let known = known.filter(|_| elsewhere.is_none());
     let mut believed =
         known.as_ref().map_or_else(Known::default, |checkpoint| Known::of(storage, folder, checkpoint, &files));
     if let Some(checkpoint) = known.as_ref().filter(|known| known.end == Some(believed.next_offset))
@@ -83,7 +87,13 @@ pub(crate) fn recover(
     }
     // Files that something else put there know nothing of our recovery point.
     let is_ours = known.as_ref().is_some_and(|known| is_ours(known, mark, &files));
-    if !is_ours && !files.is_empty() {
+    if let Some(other) = elsewhere {
+        warnings.push(format!(
+            "{place}: expected the files of '{folder}', got some of '{other}' - at {}; what is known of the partition is \
+             derived from its files anew, move them away if they were copied by mistake",
+            storage.describe(folder)
+        ));
+    } else if !is_ours && !files.is_empty() {
         warnings.push(format!(
             "{place}: expected the segments that headwater wrote, got others or no word about them - at {}; what is known \
              of the partition is derived from its files anew",

@@ -7,7 +7,7 @@ mod workload;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use headwater_log::storage::{MemoryStorage, Storage};
+use headwater_log::storage::{DiskStorage, MemoryStorage, Storage};
 use headwater_log::{Broker, Isolation, Kind, Mode, Options};
 use headwater_record::Codec;
 
@@ -201,6 +201,77 @@ fn c05_a_sector_that_is_stale_costs_the_batches_in_it() {
         assert!(found < records() && found + 20 > records(), "sector {sector}: {found} records");
         assert_eq!(storage.contents()[&path].len(), files[&path].len(), "nothing is cut");
     }
+}
+
+#[test]
+fn c19_a_tail_of_space_that_was_only_allocated_is_cut_and_costs_nothing() {
+    for is_closed in [false, true] {
+        let files = log(is_closed);
+        let path = files.keys().rfind(|path| path.ends_with(".log")).unwrap().clone();
+        // Less than a header, a block, and more than is read at a time.
+        for more in [1, 60, 4_096, 5 << 20] {
+            let what = format!("{more} bytes more, closed: {is_closed}");
+            let storage = with(&files);
+            let whole = files[&path].len() as u64;
+            storage.open(&path, false).unwrap().truncate(whole + more).unwrap();
+            let (found, broker) = read(&storage, &what);
+            assert_eq!(found, records(), "{what}");
+            assert_eq!(broker.warnings().len(), 1, "{what}: {:?}", broker.warnings());
+            assert!(broker.warnings()[0].contains("cut off"), "{what}: {:?}", broker.warnings());
+            assert_eq!(storage.contents()[&path], files[&path], "{what}");
+            let partition = broker.partition("t", 0).unwrap();
+            let appended = partition.append(workload::batch(records(), 2, Codec::None)).unwrap();
+            assert_eq!(appended.base_offset, records(), "{what}");
+        }
+    }
+}
+
+#[test]
+fn c19_a_hole_is_damage_below_the_mark_and_a_torn_tail_above_it() {
+    let files = log(false);
+    let path = files.keys().rfind(|path| path.ends_with(".log")).unwrap().clone();
+    // What no sync covered: behind it nothing but a hole.
+    let unsynced = with(&files);
+    let tail = workload::batch(records(), 4, Codec::None);
+    let whole = files[&path].len();
+    unsynced.open(&path, false).unwrap().write_at(&tail, whole as u64).unwrap();
+    let block = 100;
+    for at in (0..whole + tail.len()).step_by(block) {
+        let mut changed = unsynced.contents();
+        let bytes = changed.get_mut(&path).unwrap();
+        let end = (at + block).min(bytes.len());
+        bytes[at..end].fill(0);
+        let (what, is_durable, length) = (format!("a hole at byte {at}"), at < whole, bytes.len());
+        let storage = with(&changed);
+        let (found, broker) = read(&storage, &what);
+        let partition = broker.partition("t", 0).unwrap();
+        assert!(!broker.warnings().is_empty(), "{what}");
+        if is_durable {
+            assert!(found < records() + 4 && found + 20 > records(), "{what}: {found} records");
+            assert!(storage.contents()[&path].len() >= whole, "{what}: nothing durable is cut");
+            assert!(partition.next_offset() >= records(), "{what}");
+        } else {
+            assert_eq!((found, partition.next_offset()), (records(), records()), "{what}");
+            assert_eq!(storage.contents()[&path].len(), whole, "{what}, of {length} bytes");
+        }
+    }
+}
+
+#[test]
+fn c19_a_sparse_file_is_read_from_disk_as_the_zeros_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = log(false);
+    for (path, bytes) in &files {
+        let place = folder.path().join(path);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        std::fs::write(place, bytes).unwrap();
+    }
+    let path = files.keys().rfind(|path| path.ends_with(".log")).unwrap();
+    let log = std::fs::OpenOptions::new().write(true).open(folder.path().join(path)).unwrap();
+    log.set_len(64 << 20).unwrap();
+    let broker = workload::open(&Arc::new(DiskStorage::new(folder.path()))).unwrap();
+    assert_eq!(workload::read_all(&broker.partition("t", 0).unwrap()).len() as u64, records());
+    assert_eq!(log.metadata().unwrap().len(), files[path].len() as u64, "the hole is cut off");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use headwater_log::storage::{DiskStorage, MemoryStorage, Storage};
-use headwater_log::{Broker, Isolation, Kind, Partition};
+use headwater_log::{Broker, Error, Isolation, Kind, Partition};
 use headwater_record::Codec;
 
 fn create(broker: &Broker, partitions: u32) -> Vec<Arc<Partition>> {
@@ -24,22 +24,20 @@ fn create(broker: &Broker, partitions: u32) -> Vec<Arc<Partition>> {
 fn filled(partitions: u32, segments: u64) -> (tempfile::TempDir, u64) {
     let memory = Arc::new(MemoryStorage::default());
     let broker = workload::open(&memory).unwrap();
-    let partition = create(&broker, partitions).swap_remove(0);
-    while partition.segment_count() < segments as usize {
-        partition.append(workload::batch(partition.next_offset(), 10, Codec::None)).unwrap();
+    let mut records = 0;
+    for partition in create(&broker, partitions) {
+        while partition.segment_count() < segments as usize {
+            partition.append(workload::batch(partition.next_offset(), 10, Codec::None)).unwrap();
+        }
+        partition.sync().unwrap();
+        records = partition.next_offset();
     }
-    partition.sync().unwrap();
-    let records = partition.next_offset();
     broker.close().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let files = memory.contents();
-    fs::write(folder.path().join("headwater.json"), &files["headwater.json"]).unwrap();
-    for number in 0..partitions {
-        let place = folder.path().join(format!("t-{number}"));
-        fs::create_dir(&place).unwrap();
-        for (path, bytes) in files.iter().filter(|(path, _)| path.starts_with("t-0/")) {
-            fs::write(place.join(&path[4..]), bytes).unwrap();
-        }
+    for (path, bytes) in memory.contents() {
+        let place = folder.path().join(path);
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        fs::write(place, bytes).unwrap();
     }
     (folder, records)
 }
@@ -291,4 +289,138 @@ fn c25_a_directory_that_is_replaced_while_open_takes_no_more_records() {
     assert_eq!(fs::read_dir(&root).unwrap().count(), 1, "nothing is written into what took its place");
     // What was acknowledged is read on.
     assert_eq!(partitions[1].read(0, 1 << 20, Isolation::Uncommitted).unwrap().next_offset, 4);
+}
+
+/// Opens files until the process may open no more.
+fn take_every_handle() -> Vec<fs::File> {
+    let mut taken = Vec::new();
+    while let Ok(file) = fs::File::open("/dev/null") {
+        taken.push(file);
+    }
+    taken
+}
+
+/// The process that runs out of handles. Does nothing on its own.
+#[test]
+fn h4_child() {
+    let Some(root) = std::env::var_os("HEADWATER_TEST_HANDLES") else { return };
+    let root = Path::new(&root);
+    rustix::process::setrlimit(
+        rustix::process::Resource::Nofile,
+        rustix::process::Rlimit { current: Some(256), maximum: Some(256) },
+    )
+    .unwrap();
+    let broker = workload::open(&Arc::new(DiskStorage::with_handles(root.join("data"), 64))).unwrap();
+    let partitions = create(&broker, 3);
+    let append = |partition: &Partition, count| {
+        for _ in 0..count {
+            let appended = partition.append(workload::batch(partition.next_offset(), 5, Codec::None))?;
+            partition.wait_durable(appended.next_offset)?;
+        }
+        Ok::<_, headwater_log::Error>(())
+    };
+    partitions.iter().for_each(|partition| append(partition, 20).unwrap());
+    // The rest of the program has taken what was left: ours are closed for those that are needed.
+    let mut taken = take_every_handle();
+    partitions.iter().for_each(|partition| append(partition, 20).unwrap());
+    partitions.iter().for_each(|partition| assert_eq!(workload::read_all(partition).len(), 200));
+    // It takes those, too: what cannot be opened is refused, and nothing else happens to it.
+    broker.sync().unwrap();
+    let mut refused = None;
+    for _ in 0..100 {
+        taken.extend(take_every_handle());
+        if let Err(error) = partitions[0].read(0, 1, Isolation::Uncommitted) {
+            refused = Some(error);
+            break;
+        }
+        if let Err(error) = broker.create_topic("u", 1, workload::settings(&[])) {
+            refused = Some(error);
+            break;
+        }
+        broker.delete_topic("u").unwrap();
+    }
+    let refused = refused.expect("a process without handles is refused something");
+    assert_eq!(refused.kind(), Kind::Io, "{refused}");
+    let Error::Io { source, .. } = &refused else { panic!("{refused}") };
+    assert_eq!(source.raw_os_error(), Some(libc::EMFILE), "{refused}");
+    drop(taken);
+    // With handles again it goes on where it was.
+    partitions.iter().for_each(|partition| append(partition, 5).unwrap());
+    broker.create_topic("v", 1, workload::settings(&[])).unwrap();
+    broker.close().unwrap();
+    let broker = workload::open(&Arc::new(DiskStorage::new(root.join("data")))).unwrap();
+    assert!(broker.warnings().is_empty(), "{:?}", broker.warnings());
+    for partition in &broker.topic("t").unwrap().partitions {
+        assert_eq!(workload::read_all(partition).len(), 225);
+    }
+}
+
+#[test]
+fn h4_a_process_without_handles_closes_its_own_is_refused_clearly_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let done = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "h4_child", "--nocapture"])
+        .env("HEADWATER_TEST_HANDLES", folder.path())
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// The process that may not have large files. Does nothing on its own.
+#[test]
+fn h3_child() {
+    let Some(root) = std::env::var_os("HEADWATER_TEST_SIZES") else { return };
+    let limit = |current| {
+        let limit = rustix::process::Rlimit { current, maximum: None };
+        rustix::process::setrlimit(rustix::process::Resource::Fsize, limit).unwrap();
+    };
+    let broker = workload::open(&Arc::new(DiskStorage::new(&root))).unwrap();
+    let partition = Arc::clone(&broker.create_topic("t", 1, workload::settings(&[])).unwrap().partitions[0]);
+    limit(Some(20_000));
+    let error = loop {
+        match partition.append(workload::batch(partition.next_offset(), 5, Codec::None)) {
+            Ok(appended) => partition.wait_durable(appended.next_offset).unwrap(),
+            Err(error) => break error,
+        }
+    };
+    let Error::Io { source, .. } = &error else { panic!("{error}") };
+    assert_eq!(source.raw_os_error(), Some(libc::EFBIG), "{error}");
+    let acknowledged = partition.next_offset();
+    assert!(acknowledged > 100);
+    assert_eq!(workload::read_all(&partition).len() as u64, acknowledged);
+    limit(None);
+    let appended = partition.append(workload::batch(acknowledged, 5, Codec::None)).unwrap();
+    partition.wait_durable(appended.next_offset).unwrap();
+    broker.close().unwrap();
+    let broker = workload::open(&Arc::new(DiskStorage::new(&root))).unwrap();
+    assert_eq!(workload::read_all(&broker.partition("t", 0).unwrap()).len() as u64, acknowledged + 5);
+}
+
+#[test]
+fn h3_a_file_that_may_not_grow_is_an_error_and_no_signal_ends_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let done = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "h3_child", "--nocapture"])
+        .env("HEADWATER_TEST_SIZES", folder.path())
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{:?} {}", done.status, String::from_utf8_lossy(&done.stderr));
+}
+
+#[test]
+fn c24_a_directory_in_memory_is_opened_with_a_warning() {
+    let is_tmpfs = |line: &str| line.split(' ').nth(1) == Some("/dev/shm") && line.split(' ').nth(2) == Some("tmpfs");
+    if !fs::read_to_string("/proc/mounts").unwrap_or_default().lines().any(is_tmpfs) {
+        return println!("skipped: /dev/shm is no tmpfs here");
+    }
+    let Ok(folder) = tempfile::tempdir_in("/dev/shm") else {
+        return println!("skipped: nothing may be written to /dev/shm here");
+    };
+    for _ in 0..2 {
+        let broker = workload::open(&Arc::new(DiskStorage::new(folder.path()))).unwrap();
+        let [warning] = broker.warnings() else { panic!("{:?}", broker.warnings()) };
+        assert!(warning.contains("tmpfs") && warning.contains("does not outlive"), "{warning}");
+        assert!(warning.contains(folder.path().to_str().unwrap()), "{warning}");
+        broker.close().unwrap();
+    }
 }

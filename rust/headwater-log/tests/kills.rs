@@ -10,11 +10,13 @@
 mod workload;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
-use headwater_log::storage::DiskStorage;
+use headwater_log::storage::{DiskStorage, File, Lock, MemoryStorage, Storage};
 use headwater_log::{Broker, Error, Isolation, Partition};
 use headwater_record::{BatchBuilder, Codec};
 
@@ -313,4 +315,218 @@ fn a_second_process_is_told_who_holds_the_directory() {
     assert!(refused.to_string().contains(&format!("process {}", std::process::id())), "{refused}");
     broker.close().unwrap();
     workload::open(&storage).unwrap().close().unwrap();
+}
+
+/// A process id that is nobody's: that of a process which has ended.
+fn dead_process() -> u32 {
+    let mut child = Command::new(std::env::current_exe().unwrap()).arg("--list").stdout(Stdio::null()).spawn().unwrap();
+    child.wait().unwrap();
+    child.id()
+}
+
+#[test]
+fn c15_a_lock_that_a_dead_process_left_is_free_whoever_has_its_number_now() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().to_str().unwrap();
+    // Left by a process that was killed while it held it.
+    kill_after(directory, 3, &mut Promises::default());
+    let lock = folder.path().join(".lock");
+    assert!(std::fs::read_to_string(&lock).unwrap().starts_with("process "));
+    // The number is free, or was given to a process that lives: this one, and the first of all.
+    for named in [dead_process(), std::process::id(), 1] {
+        std::fs::write(&lock, format!("process {named}")).unwrap();
+        let broker = workload::open(&Arc::new(DiskStorage::new(directory))).unwrap();
+        let said = std::fs::read_to_string(&lock).unwrap();
+        assert_eq!(said, format!("process {}", std::process::id()), "the lock names who holds it now");
+        broker.close().unwrap();
+    }
+    // And the other way round: what is held is held, whatever the file says.
+    let broker = workload::open(&Arc::new(DiskStorage::new(directory))).unwrap();
+    std::fs::write(&lock, format!("process {}", dead_process())).unwrap();
+    let refused = workload::open(&Arc::new(DiskStorage::new(directory))).unwrap_err();
+    assert_eq!(refused.kind(), headwater_log::Kind::Locked);
+    broker.close().unwrap();
+}
+
+/// Where the process is killed, counted in operations that change something, from the beginning of what it does then.
+const OPERATION: &str = "HEADWATER_TEST_OPERATION";
+
+/// A directory on disk in which a process kills itself at one of its operations, as the system does when memory is short.
+#[derive(Debug)]
+struct Killing {
+    disk: DiskStorage,
+    countdown: Arc<AtomicI64>,
+}
+
+#[derive(Debug)]
+struct KillingFile {
+    file: Arc<dyn File>,
+    countdown: Arc<AtomicI64>,
+}
+
+/// Counts an operation; at the last one the process is gone.
+fn count(countdown: &AtomicI64) {
+    if countdown.fetch_sub(1, Ordering::AcqRel) == 1 {
+        let this = rustix::process::getpid();
+        rustix::process::kill_process(this, rustix::process::Signal::KILL).unwrap();
+        loop {
+            std::thread::park();
+        }
+    }
+}
+
+impl Storage for Killing {
+    fn describe(&self, path: &str) -> String {
+        self.disk.describe(path)
+    }
+
+    fn create_folder(&self, path: &str) -> io::Result<()> {
+        count(&self.countdown);
+        self.disk.create_folder(path)
+    }
+
+    fn list(&self, path: &str) -> io::Result<Vec<String>> {
+        self.disk.list(path)
+    }
+
+    fn open(&self, path: &str, create: bool) -> io::Result<Arc<dyn File>> {
+        if create {
+            count(&self.countdown);
+        }
+        Ok(Arc::new(KillingFile { file: self.disk.open(path, create)?, countdown: Arc::clone(&self.countdown) }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        count(&self.countdown);
+        self.disk.rename(from, to)
+    }
+
+    fn remove_file(&self, path: &str) -> io::Result<()> {
+        count(&self.countdown);
+        self.disk.remove_file(path)
+    }
+
+    fn remove_folder(&self, path: &str) -> io::Result<()> {
+        count(&self.countdown);
+        self.disk.remove_folder(path)
+    }
+
+    fn sync_folder(&self, path: &str) -> io::Result<()> {
+        count(&self.countdown);
+        self.disk.sync_folder(path)
+    }
+
+    fn lock(&self, path: &str) -> io::Result<Result<Lock, String>> {
+        self.disk.lock(path)
+    }
+}
+
+impl File for KillingFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, position)
+    }
+
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        count(&self.countdown);
+        self.file.write_at(bytes, position)
+    }
+
+    fn truncate(&self, size: u64) -> io::Result<()> {
+        count(&self.countdown);
+        self.file.truncate(size)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.file.size()
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        count(&self.countdown);
+        self.file.sync()
+    }
+}
+
+/// The process that is killed in a commit or in a compaction. Does nothing on its own.
+#[test]
+fn h6_child() {
+    let (Ok(directory), Ok(operation)) = (std::env::var(DIRECTORY), std::env::var(OPERATION)) else { return };
+    let (what, operation) = operation.split_once(' ').unwrap();
+    let countdown = Arc::new(AtomicI64::new(0));
+    let storage = Killing { disk: DiskStorage::new(&directory), countdown: Arc::clone(&countdown) };
+    let broker = workload::open(&Arc::new(storage)).unwrap();
+    let (records, values) = (broker.partition("records", 0).unwrap(), broker.partition("values", 0).unwrap());
+    let producer = broker.transactional_producer("id", 60_000).unwrap();
+    let transact = |number: u64| {
+        producer.begin().unwrap();
+        producer.append(&records, workload::values([&*number.to_string()]), Codec::None).unwrap();
+        producer.send_offsets("g", &[("records".into(), 0, number, String::new())]).unwrap();
+        producer.commit().unwrap();
+    };
+    countdown.store(operation.parse().unwrap(), Ordering::Release);
+    match what {
+        "commit" => transact(2),
+        _ => drop(values.compact(0, true).unwrap()),
+    }
+    say("survived");
+}
+
+/// A directory with values to compact, and a transaction that was committed: its files, and what they hold.
+fn prepared() -> BTreeMap<String, Vec<u8>> {
+    let storage = Arc::new(MemoryStorage::default());
+    let broker = workload::open(&storage).unwrap();
+    let small = [("segment.bytes", "1024"), ("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "1")];
+    let records = broker.create_topic("records", 1, workload::settings(&[])).unwrap();
+    let values = broker.create_topic("values", 1, workload::settings(&small)).unwrap();
+    for number in 0..60_u64 {
+        let mut builder = BatchBuilder::new();
+        builder.push(0, Some(&(number % KEYS).to_be_bytes()), Some(&number.to_be_bytes()), b"");
+        values.partitions[0].append(builder.finish(Codec::None).unwrap()).unwrap();
+    }
+    let producer = broker.transactional_producer("id", 60_000).unwrap();
+    producer.begin().unwrap();
+    producer.append(&records.partitions[0], workload::values(["1"]), Codec::None).unwrap();
+    producer.send_offsets("g", &[("records".into(), 0, 1, String::new())]).unwrap();
+    producer.commit().unwrap();
+    broker.close().unwrap();
+    storage.contents()
+}
+
+/// What is there after a kill at an operation: how many transactions. None if the process came to its end before.
+fn killed_in(prepared: &BTreeMap<String, Vec<u8>>, what: &str, operation: u64) -> Option<usize> {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, bytes) in prepared {
+        let place = folder.path().join(path);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        std::fs::write(place, bytes).unwrap();
+    }
+    let directory = folder.path().to_str().unwrap();
+    let done = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "h6_child", "--nocapture"])
+        .env(DIRECTORY, directory)
+        .env(OPERATION, format!("{what} {operation}"))
+        .output()
+        .unwrap();
+    let has_survived = String::from_utf8_lossy(&done.stdout).contains("survived");
+    assert!(has_survived || done.status.signal() == Some(9), "{}", String::from_utf8_lossy(&done.stderr));
+    let broker = workload::open(&Arc::new(DiskStorage::new(directory))).unwrap();
+    // The last value of each key is there.
+    let promised = Promises { values: (0..60).map(|number| (number % KEYS, number)).collect(), ..Promises::default() };
+    promised.check_values(&broker.partition("values", 0).unwrap());
+    // What was committed counts, its offset with it; the one under way does so as a whole or not at all.
+    let counted = workload::read_committed(&broker.partition("records", 0).unwrap());
+    assert!(counted == ["1"] || counted == ["1", "2"], "{what} {operation}: {counted:?}");
+    let offsets = broker.offsets().fetch("g").unwrap();
+    assert_eq!(offsets[&("records".to_owned(), 0)].offset, counted.len() as u64, "{what} {operation}");
+    broker.close().unwrap();
+    (!has_survived).then_some(counted.len())
+}
+
+#[test]
+fn h6_a_process_that_is_killed_in_a_commit_or_a_compaction_has_lost_and_torn_nothing() {
+    let prepared = prepared();
+    let in_commit: Vec<usize> = (1..).map_while(|operation| killed_in(&prepared, "commit", operation)).collect();
+    assert!(in_commit.contains(&1) && in_commit.contains(&2), "before the decision and after it: {in_commit:?}");
+    assert!(in_commit.is_sorted(), "decided once, at one operation: {in_commit:?}");
+    let in_compaction = (1..).map_while(|operation| killed_in(&prepared, "compaction", operation)).count();
+    assert!(in_compaction > 10, "{in_compaction}");
 }

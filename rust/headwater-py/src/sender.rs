@@ -26,6 +26,8 @@ use crate::clock::now;
 /// Bytes appended between two syncs at most, so that a sync's wait stays bounded.
 const ROUND_BYTES: usize = 8 << 20;
 
+const THREAD: &str = "headwater-sender";
+
 /// What an acknowledgement waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Acks {
@@ -147,7 +149,7 @@ impl Sender {
     /// Starts the thread; it ends after `close`.
     ///
     /// # Errors
-    /// `Io` if the machine has no more threads.
+    /// `NoThread` if the machine has none left.
     pub(crate) fn start(settings: Settings) -> Result<Arc<Self>, Error> {
         let sender = Arc::new(Self {
             settings,
@@ -157,7 +159,7 @@ impl Sender {
             buffered: AtomicUsize::new(0),
         });
         let worker = Arc::clone(&sender);
-        let spawned = std::thread::Builder::new().name("headwater-sender".into()).spawn(move || worker.run());
+        let spawned = std::thread::Builder::new().name(THREAD.into()).spawn(move || worker.run());
         let refused =
             |source| Error::Io { action: "start a thread", path: "a producer".into(), source: Arc::new(source) };
         spawned.map_err(refused)?;

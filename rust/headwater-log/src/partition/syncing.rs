@@ -124,6 +124,7 @@ impl Partition {
     pub(super) fn to_checkpoint(&self, end: Option<u64>) -> Checkpoint {
         let has_producers = !self.producers.read().is_empty();
         Checkpoint {
+            folder: Some(self.folder.clone()),
             recovery_point: self.durable_offset(),
             log_start_offset: self.log_start_offset(),
             segments: self.known_segments(end),

@@ -6,6 +6,7 @@
 mod disk;
 mod memory;
 mod simulated;
+mod transfer;
 
 use std::any::Any;
 use std::io;
@@ -13,10 +14,31 @@ use std::sync::Arc;
 
 pub use disk::DiskStorage;
 pub use memory::MemoryStorage;
-pub use simulated::{Crashes, Failure, Fault, Image, Kind, Level, SimulatedStorage};
+pub use simulated::{Crashes, Failure, Fault, Hiccup, Image, Kind, Level, SimulatedStorage};
 
 /// Held as long as the directory is locked.
 pub type Lock = Box<dyn Any + Send + Sync>;
+
+/// What a directory's file system makes of our promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Footing {
+    /// It keeps what it confirms, and locks.
+    Firm,
+    /// It promises less.
+    Weak {
+        /// What it is called.
+        name: &'static str,
+        /// What is lost.
+        what: &'static str,
+    },
+    /// It does not do what must be done.
+    Refused {
+        /// What it is called.
+        name: &'static str,
+        /// What is missing.
+        what: &'static str,
+    },
+}
 
 /// A directory.
 pub trait Storage: Send + Sync + std::fmt::Debug {
@@ -38,6 +60,10 @@ pub trait Storage: Send + Sync + std::fmt::Debug {
     fn sync_folder(&self, path: &str) -> io::Result<()>;
     /// Gives back what is kept open to be quick; whoever uses it again opens it again.
     fn release(&self) {}
+    /// What stands below the directory.
+    fn footing(&self) -> io::Result<Footing> {
+        Ok(Footing::Firm)
+    }
     /// Locks the directory for this process; `Err(Some(holder))` if another has it.
     fn lock(&self, path: &str) -> io::Result<Result<Lock, String>>;
 }

@@ -161,11 +161,22 @@ impl Handles {
         drop(pool);
     }
 
-    /// Closes what lies in a directory, unless it is in use right now.
-    pub(super) fn release(&self, root: &Path) {
+    /// Closes what lies at such paths, unless it is in use right now.
+    pub(super) fn release(&self, is_meant: impl Fn(&Path) -> bool) {
         let open: Vec<Arc<Pooled>> = self.pool.lock().open.iter().filter_map(Weak::upgrade).collect();
-        for file in open.iter().filter(|file| file.path.lock().starts_with(root)) {
+        for file in open.iter().filter(|file| is_meant(&file.path.lock())) {
             file.close();
+        }
+    }
+
+    /// Opens something; where the rest of the program has left no handle, ours are closed first, and it is tried again.
+    pub(super) fn with_spare<T>(&self, open: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        match open() {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+                self.release(|_| true);
+                open()
+            }
+            opened => opened,
         }
     }
 
@@ -208,7 +219,7 @@ impl Pooled {
             return Ok(());
         }
         let path = self.path.lock().clone();
-        let file = open_regular(&path, self.is_writable, false)?;
+        let file = self.handles.with_spare(|| open_regular(&path, self.is_writable, false))?;
         if identity(&file.metadata()?) != self.identity {
             check_identity(&path, self.identity)?;
         }

@@ -1,5 +1,6 @@
 //! The real file system.
 
+mod file_system;
 mod handles;
 
 use std::fs::{self, TryLockError};
@@ -9,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use self::handles::{Handles, Identity, Pooled, SHARED, check_identity, identity, open_regular};
-use super::{File, Lock, Storage};
+use super::transfer::{read_full, write_full};
+use super::{File, Footing, Lock, Storage};
 
 /// A directory on disk.
 #[derive(Debug)]
@@ -46,6 +48,14 @@ impl DiskStorage {
     }
 }
 
+/// Whether the process may have a file of that size: where it may not, the system would end it with a signal (SIGXFSZ).
+fn check_size(size: u64) -> io::Result<()> {
+    match rustix::process::getrlimit(rustix::process::Resource::Fsize).current {
+        Some(limit) if size > limit => Err(io::Error::from_raw_os_error(libc::EFBIG)),
+        _ => Ok(()),
+    }
+}
+
 /// Makes a folder's entries durable.
 fn sync_folder(path: &Path) -> io::Result<()> {
     fs::File::open(path)?.sync_all()
@@ -62,14 +72,18 @@ impl Storage for DiskStorage {
     }
 
     fn list(&self, path: &str) -> io::Result<Vec<String>> {
-        fs::read_dir(self.at(path))?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+        self.handles
+            .with_spare(|| fs::read_dir(self.at(path)))?
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()))
+            .collect()
     }
 
     fn open(&self, path: &str, create: bool) -> io::Result<Arc<dyn File>> {
         self.check_root()?;
         let place = self.at(path);
-        let (file, is_writable) = match open_regular(&place, true, create) {
-            Err(error) if !create && is_forbidden(&error) => (open_regular(&place, false, false)?, false),
+        let open = |is_writable, create| self.handles.with_spare(|| open_regular(&place, is_writable, create));
+        let (file, is_writable) = match open(true, create) {
+            Err(error) if !create && is_forbidden(&error) => (open(false, false)?, false),
             opened => (opened?, true),
         };
         Ok(Arc::new(DiskFile(self.handles.adopt(place, file, is_writable)?)))
@@ -96,17 +110,22 @@ impl Storage for DiskStorage {
 
     fn sync_folder(&self, path: &str) -> io::Result<()> {
         self.check_root()?;
-        sync_folder(&self.at(path))
+        self.handles.with_spare(|| sync_folder(&self.at(path)))
     }
 
     fn release(&self) {
-        self.handles.release(&self.root);
+        self.handles.release(|path| path.starts_with(&self.root));
+    }
+
+    fn footing(&self) -> io::Result<Footing> {
+        file_system::footing(&self.root)
     }
 
     fn lock(&self, path: &str) -> io::Result<Result<Lock, String>> {
-        let mut file = open_regular(&self.at(path), true, true)?;
+        let mut file = self.handles.with_spare(|| open_regular(&self.at(path), true, true))?;
         match file.try_lock() {
             Ok(()) => {
+                check_size(64)?; // of what is written into it
                 file.set_len(0)?;
                 write!(file, "process {}", std::process::id())?;
                 let _ = self.locked.set(identity(&fs::metadata(&self.root)?));
@@ -131,25 +150,16 @@ struct DiskFile(Arc<Pooled>);
 
 impl File for DiskFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        self.0.with(|file| {
-            let mut read = 0;
-            while read < buffer.len() {
-                match file.read_at(&mut buffer[read..], position + read as u64) {
-                    Ok(0) => break,
-                    Ok(count) => read += count,
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(read)
-        })
+        self.0.with(|file| read_full(buffer, position, |rest, at| file.read_at(rest, at)))
     }
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
-        self.0.change(|file| file.write_all_at(bytes, position))
+        check_size(position + bytes.len() as u64)?;
+        self.0.change(|file| write_full(bytes, position, |rest, at| file.write_at(rest, at)))
     }
 
     fn truncate(&self, size: u64) -> io::Result<()> {
+        check_size(size)?;
         self.0.change(|file| file.set_len(size))
     }
 

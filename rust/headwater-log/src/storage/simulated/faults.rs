@@ -30,6 +30,10 @@ pub enum Failure {
     NoSpace,
     /// No space after half of it.
     ShortWrite,
+    /// The user's share of the disk is used up: nothing is written.
+    Quota,
+    /// The file may not grow: nothing is written.
+    TooLarge,
     /// The device fails; half of a write may have happened.
     Device,
     /// The process is dead: nothing happens.
@@ -40,7 +44,7 @@ impl Failure {
     /// How much of a failing write happens.
     pub(super) fn written(self, length: usize) -> usize {
         match self {
-            Self::NoSpace | Self::Dead => 0,
+            Self::NoSpace | Self::Quota | Self::TooLarge | Self::Dead => 0,
             Self::ShortWrite | Self::Device => length / 2,
         }
     }
@@ -50,10 +54,23 @@ impl From<Failure> for io::Error {
     fn from(failure: Failure) -> Self {
         // As the system numbers them, so that `errno` reaches the user.
         Self::from_raw_os_error(match failure {
-            Failure::NoSpace | Failure::ShortWrite => 28,
-            Failure::Device | Failure::Dead => 5,
+            Failure::NoSpace | Failure::ShortWrite => libc::ENOSPC,
+            Failure::Quota => libc::EDQUOT,
+            Failure::TooLarge => libc::EFBIG,
+            Failure::Device | Failure::Dead => libc::EIO,
         })
     }
+}
+
+/// How a system call does less than it was asked for, without a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hiccup {
+    /// Half of the bytes.
+    Short,
+    /// Nothing: a signal came.
+    Interrupted,
+    /// Nothing yet.
+    WouldBlock,
 }
 
 /// Operations that shall fail.
@@ -76,6 +93,15 @@ pub enum Fault {
         kind: Kind,
         /// The end of its path.
         path: &'static str,
+    },
+    /// The system call number `first` (from 1) of those that read or write; and every second one after it if `is_lasting`.
+    Call {
+        /// What it does.
+        hiccup: Hiccup,
+        /// The first.
+        first: u64,
+        /// Whether others follow.
+        is_lasting: bool,
     },
     /// Every read of a part of a file.
     Read {
@@ -109,6 +135,20 @@ impl Faults {
         self.tried += 1;
         let is_failing = if *is_lasting { self.tried >= *first } else { self.tried == *first };
         if is_failing { Err(*failure) } else { Ok(()) }
+    }
+
+    /// Counts a system call; returns how many bytes of it shall be done.
+    pub(super) fn call(&mut self, length: usize) -> io::Result<usize> {
+        let Some(Fault::Call { hiccup, first, is_lasting }) = &self.fault else { return Ok(length) };
+        self.tried += 1;
+        let is_hit =
+            self.tried == *first || (*is_lasting && self.tried > *first && (self.tried - first).is_multiple_of(2));
+        match hiccup {
+            _ if !is_hit => Ok(length),
+            Hiccup::Short => Ok(length.div_ceil(2)),
+            Hiccup::Interrupted => Err(io::ErrorKind::Interrupted.into()),
+            Hiccup::WouldBlock => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 
     pub(super) fn is_ignored(&self, sync: Kind, of: &str) -> bool {

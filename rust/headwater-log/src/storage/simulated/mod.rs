@@ -22,10 +22,11 @@ use self::disk::{Disk, entry};
 use self::faults::Faults;
 use self::journal::{Inode, Node, Operation, Place};
 use super::memory::MemoryFile;
+use super::transfer::{read_full, write_full};
 use super::{File, Lock, MemoryStorage, Storage};
 
 pub use disk::Image;
-pub use faults::{Failure, Fault, Kind};
+pub use faults::{Failure, Fault, Hiccup, Kind};
 pub use images::Level;
 
 /// See the module.
@@ -249,14 +250,11 @@ struct SimulatedFile {
     state: Arc<Mutex<State>>,
 }
 
-impl File for SimulatedFile {
-    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        self.state.lock().faults.attempt_read(&self.path, position, buffer.len())?;
-        self.inner.read_at(buffer, position)
-    }
-
-    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+impl SimulatedFile {
+    /// What one system call does.
+    fn write_some(&self, bytes: &[u8], position: u64) -> io::Result<usize> {
         let mut state = self.state.lock();
+        let bytes = &bytes[..state.faults.call(bytes.len())?];
         let attempted = state.attempt(Kind::Write);
         let written = match &attempted {
             Ok(()) => bytes,
@@ -266,7 +264,22 @@ impl File for SimulatedFile {
             self.inner.write_at(written, position)?;
             state.journal.push(Operation::Write { file: self.inode, at: position, bytes: written.into() });
         }
-        Ok(attempted?)
+        attempted?;
+        Ok(bytes.len())
+    }
+}
+
+impl File for SimulatedFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+        self.state.lock().faults.attempt_read(&self.path, position, buffer.len())?;
+        read_full(buffer, position, |rest, at| {
+            let length = self.state.lock().faults.call(rest.len())?;
+            self.inner.read_at(&mut rest[..length], at)
+        })
+    }
+
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        write_full(bytes, position, |rest, at| self.write_some(rest, at))
     }
 
     fn truncate(&self, size: u64) -> io::Result<()> {
