@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use headwater_log::storage::{MemoryStorage, SimulatedStorage, Storage};
-use headwater_log::{Broker, Clock, Kind, Options, Partition, TransactionalProducer};
-use headwater_record::{Codec, ProducerFields};
+use headwater_log::{Broker, Clock, Kind, Options, Partition, TRANSACTIONS_TOPIC, TransactionalProducer};
+use headwater_record::{BatchBuilder, Codec, ProducerFields};
 use workload::{read_committed, values};
 
 const TIMEOUT_MS: i32 = 60_000;
@@ -278,4 +278,43 @@ fn behind_the_last_epoch_a_transactional_id_gets_a_new_producer_id() {
     drop(broker);
     let broker = workload::open(&storage).unwrap();
     assert_eq!(read_committed(&broker.partition("t", 0).unwrap()), expected);
+}
+
+#[test]
+fn a_state_that_is_not_understood_decides_nothing_and_is_left_to_who_does() {
+    let storage = Arc::new(MemoryStorage::default());
+    let broker = workload::open(&storage).unwrap();
+    let partition = Arc::clone(&broker.create_topic("t", 1, workload::settings(&[])).unwrap().partitions[0]);
+    let producer = broker.transactional_producer("x", TIMEOUT_MS).unwrap();
+    producer.begin().unwrap();
+    send(&producer, &partition, "perhaps");
+    // A release to come has decided, in a version of its own.
+    let states = broker.topic(TRANSACTIONS_TOPIC).unwrap().partitions.clone();
+    let log = states.iter().find(|log| log.next_offset() > 0).unwrap();
+    let mut decision = BatchBuilder::new();
+    decision.push(0, Some(b"\0\0\0\x01x"), Some(b"\0\x07decided"), b"");
+    log.append(decision.finish(Codec::None).unwrap()).unwrap();
+    log.sync().unwrap();
+    let left = storage.contents();
+    drop((producer, partition, states, broker));
+    for _ in 0..2 {
+        let storage = Arc::new(MemoryStorage::default());
+        left.iter().filter(|(path, _)| *path != ".lock").for_each(|(path, file)| storage.put(path, file.clone()));
+        let broker = workload::open(&storage).unwrap();
+        assert!(broker.warnings().iter().any(|warning| warning.contains("left open")), "{:?}", broker.warnings());
+        let refused = broker.transactional_producer("x", TIMEOUT_MS).unwrap_err().to_string();
+        assert!(refused.contains("'x'") && refused.contains("the release that wrote it"), "{refused}");
+        let partition = broker.partition("t", 0).unwrap();
+        assert_eq!((partition.last_stable_offset(), partition.next_offset()), (0, 1), "it is open");
+        broker.close().unwrap();
+        let after = storage.contents();
+        let logs = |files: &std::collections::BTreeMap<String, Vec<u8>>| -> Vec<_> {
+            files
+                .iter()
+                .filter(|(path, _)| path.ends_with(".log"))
+                .map(|(path, file)| (path.clone(), file.clone()))
+                .collect()
+        };
+        assert_eq!(logs(&after), logs(&left), "nothing is decided at close either");
+    }
 }

@@ -91,17 +91,21 @@ impl Coordinator {
         let mut states: HashMap<String, (u64, State)> = HashMap::new();
         let mut records = 0;
         for partition in log {
+            // Ids whose last word is not understood, and where it is: a decision may lie there.
+            let mut riddles: BTreeMap<String, u64> = BTreeMap::new();
             let damage = replay(partition, |record| {
                 records += 1;
                 let Some(id) = record.key.and_then(schema::decode_key) else { return };
+                riddles.remove(&id);
                 match record.value.map(schema::decode_value) {
                     Some(Some(state)) => drop(states.insert(id, (records, state))),
-                    Some(None) => {} // of a version yet to come
+                    Some(None) => drop(riddles.insert(id, record.offset)),
                     None => drop(states.remove(&id)),
                 }
             })?;
-            if damage.is_some() {
-                *self.doubt.write() = damage;
+            let riddle = riddles.into_iter().next().map(|(id, offset)| not_understood(partition, &id, offset));
+            if let Some(doubt) = damage.or(riddle) {
+                *self.doubt.write() = Some(doubt);
             }
         }
         self.pass_over(states.values().map(|(_, state)| state.producer_id).max());
@@ -311,6 +315,9 @@ impl Coordinator {
     /// Aborts whatever is open: the log is being closed.
     pub(crate) fn abort_all(&self, offsets: &OffsetStore) -> Result<()> {
         let mut outcome = Ok(());
+        if self.doubt.read().is_some() {
+            return outcome; // to where they have written was not looked up: a decision would pass for one that is done
+        }
         for entry in self.entries() {
             outcome = outcome.and(self.end_what_is_open(&mut entry.lock(), offsets));
         }
@@ -381,6 +388,17 @@ impl Coordinator {
         let partition = &log[crate::offsets::partition_of(&entry.id, log.len())];
         partition.append(builder.finish(Codec::None)?)?;
         Ok(Arc::clone(partition))
+    }
+}
+
+fn not_understood(partition: &Partition, id: &str, offset: u64) -> Error {
+    Error::Invalid {
+        message: format!(
+            "expected a state of transactional id '{id}' that this release knows, got another - at topic '{}' partition {} \
+             offset {offset}; open the directory with the release that wrote it",
+            partition.topic(),
+            partition.number()
+        ),
     }
 }
 
