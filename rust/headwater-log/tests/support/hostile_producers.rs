@@ -90,7 +90,7 @@ pub(crate) fn decision(commits: bool) -> (Vec<u8>, Vec<u8>) {
 
 /// Any bytes as records of `__transaction_state` (`key length, value length (255: null), key, value`, behind a byte whose
 /// first bit says what comes after them): a decision. They are understood the same each time; the decision is neither lost nor
-/// taken for another's; ids that are given out afterwards are new.
+/// taken for another's, unless some state is not understood: then all is left open; ids that are given out afterwards are new.
 pub(crate) fn load_transactions(data: &[u8]) {
     let Some((choice, mut rest)) = data.split_first() else { return };
     let commits = choice % 2 == 0;
@@ -134,9 +134,10 @@ pub(crate) fn load_transactions(data: &[u8]) {
 fn settled(storage: &Arc<MemoryStorage>, commits: bool) -> Vec<TransactionDescription> {
     let broker = open(storage);
     let partition = broker.partition("t", 0).unwrap();
-    let expected: &[&[u8]] = if commits { &[b"counts"] } else { &[] };
+    let is_open = broker.warnings().iter().any(|warning| warning.contains("open ones are left open"));
+    let expected: &[&[u8]] = if commits && !is_open { &[b"counts"] } else { &[] };
     assert_eq!(committed(&partition), expected, "commits: {commits}, {:?}", broker.transactions());
-    assert_eq!(partition.last_stable_offset(), partition.high_watermark());
+    assert_eq!(partition.last_stable_offset(), if is_open { 0 } else { partition.high_watermark() });
     let described = broker.transactions();
     broker.close().unwrap();
     described
