@@ -169,13 +169,17 @@ def test_j06_records_that_were_deleted_before_they_were_read_end_the_run(broker:
         _counts(broker, processing_guarantee=guarantee).run(until="caught_up")
 
 
-def test_j04_a_source_made_anew_that_is_shorter_than_what_was_read_ends_the_run(broker: hw.Broker) -> None:
+@pytest.mark.parametrize("records", [3, 8], ids=["shorter", "longer"])
+def test_j04_a_source_made_anew_ends_the_run_however_long_it_is(broker: hw.Broker, records: int) -> None:
     _counts(broker).run(until="caught_up")
     broker.delete_topic("words")
     broker.create_topic("words", key=str, value=str)
-    _send(broker, 3)
-    with pytest.raises(hw.OffsetOutOfRangeError, match="or the topic was made anew"):
+    _send(broker, records)
+    with pytest.raises(hw.OffsetOutOfRangeError, match=r"topic 'words' partition 0: it was made anew; call app\.reset"):
         _counts(broker).run(until="caught_up")
+    app = _counts(broker)
+    app.reset()
+    assert app.run(until="caught_up").records == records
 
 
 @pytest.mark.parametrize("key", [float("nan"), [1, {"a": 2}]], ids=["nan", "unhashable"])

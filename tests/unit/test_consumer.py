@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -395,12 +396,44 @@ def test_deleting_a_group(broker: hw.Broker) -> None:
     assert broker.groups() == []
 
 
-def test_j04_a_topic_made_anew_is_read_from_its_first_record(broker: hw.Broker) -> None:
+@pytest.mark.parametrize("auto_offset_reset", ["earliest", "latest"])
+@pytest.mark.parametrize("group", [None, "g"])
+def test_j04_a_topic_made_anew_is_read_from_its_first_record(
+    broker: hw.Broker, group: str | None, auto_offset_reset: Any
+) -> None:
     broker.create_topic("again", value=int)
-    broker.send_many("again", [0, 1, 2])
-    with broker.consumer("again", auto_offset_reset="earliest", timeout="0s") as reader:
+    with broker.consumer("again", group=group, auto_offset_reset=auto_offset_reset, timeout="0s") as reader:
+        assert values(reader) == []
+        broker.send_many("again", [0, 1, 2])
         assert values(reader) == [0, 1, 2]
+        if group:
+            reader.commit()
         broker.delete_topic("again")
         broker.create_topic("again", value=int)
         broker.send_many("again", [10, 11, 12, 13, 14])
         assert values(reader) == [10, 11, 12, 13, 14]
+
+
+def test_j04_a_group_forgets_where_it_was_in_a_topic_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def committed(name: str, *, forgets: bool) -> dict[hw.TopicPartition, int]:
+        with hw.open(tmp_path) as broker:
+            for topic in (name, "other"):
+                broker.create_topic(topic, value=int, exist_ok=True)
+                broker.send_many(topic, [1, 2])
+            broker.reset_offsets("g", to="latest", topics=[name, "other"])
+            # Without it: the process ends between the deletion and the forgetting.
+            with monkeypatch.context() as patch:
+                if not forgets:
+                    patch.setattr(broker._shared, "_forget_offsets", lambda topic: None)
+                broker.delete_topic(name)
+        with hw.open(tmp_path) as broker:
+            broker.create_topic(name, value=int)
+            broker.send_many(name, [10, 11, 12])
+            with broker.consumer(name, group="g", auto_offset_reset="earliest", timeout="0s") as reader:
+                assert values(reader) == [10, 11, 12]
+            return broker.committed("g")
+
+    assert committed("a", forgets=True) == {("other", 0): 2}
+    assert committed("b", forgets=False) == {("other", 0): 4}

@@ -75,7 +75,13 @@ def test_a_group_without_commits_is_listed_while_it_has_members(broker: hw.Broke
         broker.describe_group("fresh")
 
 
-def test_a_topic_deleted_since_is_left_out_of_the_lag(broker: hw.Broker) -> None:
+def test_a_deleted_topic_is_forgotten_by_its_groups(broker: hw.Broker) -> None:
+    broker.delete_topic("t")
+    assert broker.committed("g") == {} and broker.groups() == []
+
+
+def test_a_topic_deleted_since_is_left_out_of_the_lag(broker: hw.Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broker._shared, "_forget_offsets", lambda topic: None)  # as if the process had ended before
     broker.delete_topic("t")
     found = broker.describe_group("g")
     assert found.committed == {P0: 4, P1: 7} and found.lag == {}

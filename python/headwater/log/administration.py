@@ -243,6 +243,7 @@ class TopicAdministration(Handle):
         """
         shared = self._shared
         partitions, config = shared.core.topic(name)
+        config.pop("headwater.id", None)
         key, value = shared.serdes_of(name)
         return TopicDescription(name=name, partitions=partitions, key=key, value=value, config=config)
 

@@ -89,16 +89,23 @@ class Assignment:
             self.positions[place] = Position(start, offset, owned[place])
         self._turn = deque(sorted(self.positions))
 
-    def adopt_new_partitions(self) -> None:
-        """Without a group: take what the topics have gained; one that was made anew is read from its first record."""
+    def forget_deleted_topics(self) -> bool:
+        """Forget the positions in topics that are gone; returns whether topics have changed since this was last asked."""
         epoch = self._core.epoch()
         if epoch == self._topics_epoch:
-            return
+            return False
         self._topics_epoch = epoch
         before, self._deletions = self._deletions, dict(self._shared.deletions)
         for place in list(self.positions):
             if self._deletions.get(place.topic) != before.get(place.topic):
                 del self.positions[place]
+        self._turn = deque(sorted(self.positions))
+        return True
+
+    def adopt_new_partitions(self) -> None:
+        """Without a group: take what the topics have gained; one that was made anew is read from its first record."""
+        if not self.forget_deleted_topics():
+            return
         for place in self._everything() - self.positions.keys():
             self.positions[place] = Position(self._core.watermarks(*place)[0], None, 0)
         self._turn = deque(sorted(self.positions))

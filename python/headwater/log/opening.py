@@ -10,19 +10,20 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import secrets
 import threading
 import warnings
 import weakref
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal, Protocol
 
 import msgspec
 
 from headwater import _core
 from headwater._typing import Mode
-from headwater.errors import ClosedError, InvalidArgumentError, LockedError, UnknownTopicError
+from headwater.errors import ClosedError, CorruptLogError, InvalidArgumentError, LockedError, UnknownTopicError
 from headwater.log.broker import Broker
 from headwater.log.descriptions import PartitionDescription
 from headwater.log.groups import GroupCoordinator
@@ -34,6 +35,9 @@ from headwater.topics import check_topic_name
 _LOGGER = logging.getLogger("headwater")
 MAX_TRANSACTION_MS = 15 * 60 * 1000
 """Kafka's limit on the time-out of a transaction."""
+
+TOPIC_ID = "headwater.id"
+"""The setting that tells a topic from an earlier one of its name; nobody gives it, and nobody is shown it."""
 
 _LOCK = threading.RLock()
 _OPEN: dict[tuple[str, str], SharedLog] = {}
@@ -81,7 +85,8 @@ class SharedLog:
         """
         self.check_writable()
         self._remembered.pop(name, None)
-        self.core.create_topic(check_topic_name(name), partitions, config)
+        self._forget_offsets(name)  # of one that was deleted, should the process have ended before they were
+        self.core.create_topic(check_topic_name(name), partitions, {**config, TOPIC_ID: secrets.token_hex(8)})
 
     def create_topic_if_missing(self, name: str, partitions: int) -> None:
         """Create a topic unless it exists.
@@ -138,7 +143,25 @@ class SharedLog:
         self.check_writable()
         self.core.delete_topic(name)
         self.deletions[name] += 1
+        self.groups.topic_deleted(name)
+        self._forget_offsets(name)
         self._remembered.pop(name, None)
+
+    def _forget_offsets(self, topic: str) -> None:
+        """Let groups of consumers forget where they were in a topic that is gone. Applications look at its id themselves."""
+        for group in self.core.groups():
+            with suppress(CorruptLogError):
+                committed = self.core.fetch_offsets(group)
+                if not any(metadata for *_, metadata in committed):
+                    self.core.delete_offsets(group, {(name, p) for name, p, *_ in committed if name == topic})
+
+    def topic_id(self, topic: str) -> str:
+        """What tells a topic from an earlier one of its name; empty where that is not known.
+
+        Args:
+            topic: Name of the topic.
+        """
+        return self.core.topic(topic)[1].get(TOPIC_ID, "")
 
     def serdes_of(self, topic: str) -> tuple[Serde[Any] | None, Serde[Any] | None]:
         """The serdes that a topic remembers.

@@ -35,12 +35,14 @@ class Checkpoint(msgspec.Struct, omit_defaults=True):
         clocks: Store name to (operator's stream time, largest window put).
         joins: Join's name to (stream time, gate, largest left and right timestamp).
         nodes: Node name to its fingerprint.
+        sources: Source topic to its id: one of the same name that was made later is another.
     """
 
     changelogs: dict[str, list[Range]] = {}
     clocks: dict[str, tuple[int, int]] = {}
     joins: dict[str, tuple[int, int, int, int]] = {}
     nodes: dict[str, str] = {}
+    sources: dict[str, str] = {}
 
     def encode(self) -> str:
         """As text for the metadata field, packed where it is long: the field holds 32,767 bytes, names repeat a lot."""

@@ -122,6 +122,9 @@ class StreamTask:
             for topic in plan.sources
             if partition < self._count(topic)
         ]
+        self._ids = {
+            self._topic(source.topic): broker._shared.topic_id(self._topic(source.topic)) for source in self.partitions
+        }
         self._load()
 
     @property
@@ -142,23 +145,26 @@ class StreamTask:
             (topic, partition): (offset, metadata)
             for topic, partition, offset, metadata in self._log.fetch_offsets(self.group)
         }
-        text = ""
+        mine = {(self._topic(source.topic), source.number) for source in self.partitions}
+        self._checkpoint = Checkpoint.decode(
+            next((text for place, (_, text) in committed.items() if text and place in mine), "")
+        )
         for source in self.partitions:
             place = (self._topic(source.topic), source.number)
             start, end, _ = self._log.watermarks(*place)
-            source.position, metadata = committed.get(place, (start, ""))
-            if not start <= source.position <= end:
+            source.position, _ = committed.get(place, (start, ""))
+            before = self._checkpoint.sources.get(place[0], "")
+            is_another = before != "" and before != self._ids[place[0]]
+            if is_another or not start <= source.position <= end:
+                why = "it was made anew" if is_another else "records were deleted before they were read"
                 raise OffsetOutOfRangeError(
                     f"expected the committed position of application '{self.group}' in the log, from {start} to {end}, got "
-                    f"{source.position} - at topic '{place[0]}' partition {place[1]}: records were deleted before they were "
-                    "read, or the topic was made anew; call app.reset() to start over",
+                    f"{source.position} - at topic '{place[0]}' partition {place[1]}: {why}; call app.reset() to start over",
                     topic=place[0],
                     partition=place[1],
                     offset=source.position,
                 )
             source.fetched = source.position
-            text = text or metadata
-        self._checkpoint = Checkpoint.decode(text)
         self._check_fingerprint()
         self._restore()
         self._load_globals()
@@ -468,6 +474,7 @@ class StreamTask:
                 else:
                     checkpoint.clocks[store] = task.clocks(index)
             checkpoint.nodes = self._nodes
+            checkpoint.sources = self._ids
             text = checkpoint.encode()
             offsets = [
                 (self._topic(source.topic), source.number, source.position, text if first == 0 else "")

@@ -160,9 +160,7 @@ impl Sender {
         });
         let worker = Arc::clone(&sender);
         let spawned = std::thread::Builder::new().name(THREAD.into()).spawn(move || worker.run());
-        let refused =
-            |source| Error::Io { action: "start a thread", path: "a producer".into(), source: Arc::new(source) };
-        spawned.map_err(refused)?;
+        spawned.map_err(|source| Error::NoThread { name: THREAD, source: Arc::new(source) })?;
         Ok(sender)
     }
 

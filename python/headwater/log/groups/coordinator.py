@@ -158,6 +158,16 @@ class GroupCoordinator:
                     group.rebalance()
         self._notify()
 
+    def topic_deleted(self, topic: str) -> None:
+        """Forget where groups began to read a topic that is gone.
+
+        Args:
+            topic: Name of the topic.
+        """
+        with self._lock:
+            for group in self._groups.values():
+                group.forget_topic(topic)
+
     # --- partitions ---------------------------------------------------------------------------------------------------
 
     def first_offset(self, member: Member, partition: TopicPartition, choose: Callable[[TopicPartition], int]) -> int:

@@ -244,6 +244,15 @@ class Group:
         self._counts |= counts
         return counts
 
+    def forget_topic(self, topic: str) -> None:
+        """A topic is gone: one of its name is another, to be read from its first record as partitions that came later are.
+
+        Args:
+            topic: Name of the topic.
+        """
+        for number in range(self._counts.get(topic, 0)):
+            self.first_offsets[TopicPartition(topic, number)] = 0
+
     # --- description --------------------------------------------------------------------------------------------------
 
     @property
