@@ -188,3 +188,35 @@ def test_a17_keys_are_grouped_by_their_bytes(broker: hw.Broker, key: Any) -> Non
     app.stream("words", key=str, value=str).group_by(lambda k, v: key).count(store="counts").to_stream().to("out")
     app.run(until="caught_up")
     assert _read(broker, "out")[-1] == 5
+
+
+@pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once"])
+def test_h14_a_poisoned_topic_is_passed_through_and_floods_nothing(
+    broker: hw.Broker, caplog: pytest.LogCaptureFixture, guarantee: Any
+) -> None:
+    count = 30_000
+    broker.create_topic("poison", partitions=2)
+    with broker.producer() as producer:
+        for n in range(count):
+            bad = n % 1_000 != 999
+            headers = [("n", b"%d" % n)]
+            producer.send(
+                "poison", key=b"k", value=b"{" if bad else b"{}", timestamp=n, partition=n % 2, headers=headers
+            )
+    app = hw.App("healthy", broker=broker, processing_guarantee=guarantee)
+    source = app.stream("poison", key=bytes, value=dict, on_error="topic:bad")
+    source.map_values(lambda value: value, value=dict).to("good")
+    metrics = app.run(until="caught_up")
+    assert (metrics.records, metrics.dropped_records) == (count, count - 30)
+    read = {"isolation_level": "read_committed", "auto_offset_reset": "earliest", "timeout": "0s"}
+    with broker.consumer("bad", **read) as consumer:  # type: ignore[arg-type]
+        letters = [(r.partition, r.key, r.value, r.timestamp, r.headers) for r in consumer]
+    assert len(letters) == count - 30
+    for side in (0, 1):
+        numbers = [int(headers[0][1] or b"") for *_, headers in letters if int(headers[0][1] or b"") % 2 == side]
+        assert numbers == [n for n in range(side, count, 2) if n % 1_000 != 999], "as they are, in order"
+    assert {(key, value) for _, key, value, *_ in letters} == {(b"k", b"{")}
+    assert all(headers == (("n", b"%d" % timestamp),) for *_, timestamp, headers in letters)
+    with broker.consumer("poison", value=dict, on_error="skip", **read) as consumer:  # type: ignore[arg-type]
+        assert len(list(consumer)) == 30 and consumer.statistics().skipped == count - 30
+    assert sum("skipped a record" in record.message for record in caplog.records) == 5, "1, 10, 100, 1000, 10000"

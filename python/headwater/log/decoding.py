@@ -111,7 +111,10 @@ class Decoder:
                 found = self._policy(error, as_bytes)
                 if found is None:
                     self.skipped += 1
-                    _LOGGER.warning("skipped a record: %s", error)
+                    if (
+                        str(self.skipped).rstrip("0") == "1"
+                    ):  # the 1st, the 10th, the 100th: a poisoned topic floods no log
+                        _LOGGER.warning("skipped a record, number %d: %s", self.skipped, error)
                     continue
                 # A replacement stands where the record stood, whatever the function made of its place.
                 topic, partition, offset = as_bytes.topic, as_bytes.partition, as_bytes.offset

@@ -12,31 +12,7 @@ from typing import Any
 
 from headwater.errors import HeadwaterError, ProcessingError, SerdeError
 from headwater.records import Record
-
-
-class Coordinates:
-    """Where a source record came from."""
-
-    __slots__ = ("key", "offset", "partition", "timestamp", "topic", "value")
-
-    def __init__(
-        self,
-        topic: str,
-        partition: int,
-        offset: int,
-        key: bytes | None,
-        value: bytes | None,
-        timestamp: int = -1,
-    ) -> None:
-        self.topic = topic
-        self.partition = partition
-        self.offset = offset
-        self.key = key
-        self.value = value
-        self.timestamp = timestamp
-
-    def __str__(self) -> str:
-        return f"topic '{self.topic}' partition {self.partition} offset {self.offset}"
+from headwater.runtime.coordinates import Coordinates
 
 
 class Failures:

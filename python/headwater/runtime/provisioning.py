@@ -92,6 +92,8 @@ class _Provisioning:
                 self.ensure_own(self.names[node.topic], node.partitions or width)
             elif isinstance(node, n.Sink):
                 self.ensure_output(node.topic, width, node.inputs[0])
+            elif isinstance(node, n.StreamSource | n.TableSource) and str(node.on_error).startswith("topic:"):
+                self.ensure(str(node.on_error).removeprefix("topic:"), width)
             elif isinstance(node, n.StreamStreamJoin):
                 self.ensure_own(f"{self.app_id}-{node.this_store.removesuffix('-store')}-changelog", width)
             elif isinstance(node, n.StreamAggregate) and node.late_topic is not None:

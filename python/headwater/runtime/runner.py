@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from headwater.runtime.batch import Batch
-from headwater.runtime.failures import Coordinates, Failures
+from headwater.runtime.coordinates import Coordinates
+from headwater.runtime.failures import Failures
 from headwater.runtime.folds import SessionFoldStep
 from headwater.runtime.graph import Kernel, Vector, Vertex
 from headwater.runtime.plan import Plan, Settings

@@ -16,7 +16,7 @@ from headwater.errors import OffsetOutOfRangeError, TopologyChangedError
 from headwater.log import Broker
 from headwater.runtime.checkpoint import Checkpoint, Range
 from headwater.runtime.committer import Committer
-from headwater.runtime.failures import Coordinates
+from headwater.runtime.coordinates import Coordinates, Locator, Part
 from headwater.runtime.fingerprint import fingerprint
 from headwater.runtime.plan import Settings
 from headwater.runtime.runner import Output, Result, Runner
@@ -378,22 +378,11 @@ class StreamTask:
         counts = [len(rows) for rows in taken]
         firsts = [source.offsets[:count] for source, count in zip(self.partitions, counts, strict=True)]
 
-        def locate(seq: int) -> Coordinates:
-            part = owners[seq]
-            rank = sum(1 for owner in owners[:seq] if owner == part)
-            source = self.partitions[part]
-            offset = firsts[part][rank]
-            # The rows themselves have gone where they were needed: read the record once more.
-            _, _, again = fetch_rows(self._log, self._topic(source.topic), source.number, offset, 1)
-            return Coordinates(
-                self._topic(source.topic),
-                source.number,
-                offset,
-                again.keys()[0],
-                again.values()[0],
-                again.timestamps()[0],
-            )
-
+        parts = [
+            Part(self._topic(source.topic), source.number, offsets)
+            for source, offsets in zip(self.partitions, firsts, strict=True)
+        ]
+        locate = Locator(parts, owners, self._read_again)
         inputs = {source.topic: rows for source, rows in zip(self.partitions, taken, strict=True) if len(rows)}
         result = self._runner.process(inputs, marks, locate, lambda topic: self._policies.get(topic, "raise"))
         self._write(result.outputs)
@@ -435,10 +424,18 @@ class StreamTask:
                 self._log, name, self._counts[name], rows, suffix, self.partition, self._committer.transaction
             )
 
-    def _divert(self, result: Result, locate: Any) -> None:
+    def _read_again(self, topic: str, partition: int, offset: int) -> tuple[list[int], Rows]:
+        _, offsets, rows = fetch_rows(self._log, topic, partition, offset, 1)
+        return offsets, rows
+
+    def _divert(self, result: Result, locate: Locator) -> None:
+        """Send records that did not decode where their policies say, as they are."""
+        diverted: dict[str, list[Coordinates]] = {}
         for topic, seq in result.failures.diverted:
-            at = locate(seq)
-            rows = Rows.source([0], [at.key], [at.value], [at.timestamp], [b""])
+            diverted.setdefault(topic, []).append(locate(seq))
+        for topic, found in diverted.items():
+            columns = zip(*((at.key, at.value, at.timestamp, at.headers) for at in found), strict=True)
+            rows = Rows.source(list(range(len(found))), *map(list, columns))
             self._committer.begin()
             partitions = int(self._log.topic(topic)[0])
             append_rows(self._log, topic, partitions, rows, 0, self.partition, self._committer.transaction)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from headwater.errors import ClosedError, InvalidArgumentError, UnknownTopicError
 from headwater.records import Record
 from headwater.runtime.app import App
-from headwater.runtime.failures import Coordinates
+from headwater.runtime.coordinates import Coordinates
 from headwater.runtime.runner import Output, Runner
 from headwater.runtime.stores import decoded_entries, find_store, visible
 from headwater.serdes import Serde, resolve
