@@ -318,3 +318,39 @@ fn a_state_that_is_not_understood_decides_nothing_and_is_left_to_who_does() {
         assert_eq!(logs(&after), logs(&left), "nothing is decided at close either");
     }
 }
+
+#[test]
+fn i05_i09_a_clock_before_1970_or_beyond_2106_is_a_clock() {
+    let years = |years: i64| years * 365 * 86_400_000;
+    for now in [years(-2), -1, 0, (1 << 31) * 1_000, (1 << 32) * 1_000, years(7_000)] {
+        let clock = Arc::new(SetClock(AtomicI64::new(now)));
+        let options = Options { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Options::default() };
+        let storage = Arc::new(MemoryStorage::default());
+        let broker = Broker::open(Arc::clone(&storage) as Arc<dyn Storage>, options.clone()).unwrap();
+        let settings = workload::settings(&[("retention.ms", "1000"), ("segment.ms", "1000")]);
+        let partition = Arc::clone(&broker.create_topic("t", 1, settings).unwrap().partitions[0]);
+        let producer = broker.transactional_producer("p", 1_000).unwrap();
+        producer.begin().unwrap();
+        let mut batch = BatchBuilder::new();
+        batch.push(now, Some(b"k"), Some(b"counts"), b"");
+        producer.append(&partition, batch, Codec::None).unwrap();
+        producer.send_offsets("g", &[("t".into(), 0, 1, String::new())]).unwrap();
+        producer.commit().unwrap();
+        broker.apply_retention().unwrap();
+        assert_eq!(read_committed(&partition), ["counts"], "{now}: as young as can be");
+        assert_eq!(partition.offset_for_timestamp(now).unwrap(), Some((0, now)));
+        producer.begin().unwrap();
+        send(&producer, &partition, "too slow");
+        clock.0.fetch_add(1_000, Ordering::Relaxed);
+        broker.abort_overdue_transactions();
+        assert_eq!(broker.transactions()[0].state, "Ongoing", "{now}: not yet");
+        clock.0.fetch_add(1, Ordering::Relaxed);
+        broker.abort_overdue_transactions();
+        assert_eq!(producer.commit().unwrap_err().kind(), Kind::Fenced, "{now}");
+        broker.close().unwrap();
+        let broker = Broker::open(storage as Arc<dyn Storage>, options).unwrap();
+        assert_eq!(read_committed(&broker.partition("t", 0).unwrap()), ["counts"], "{now}, opened again");
+        assert_eq!(broker.offsets().fetch("g").unwrap()[&("t".to_owned(), 0)].offset, 1);
+        assert!(broker.warnings().is_empty(), "{now}: {:?}", broker.warnings());
+    }
+}
