@@ -16,14 +16,14 @@ import warnings
 import weakref
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
 import msgspec
 
 from headwater import _core
 from headwater._typing import Mode
-from headwater.errors import ClosedError, CorruptLogError, InvalidArgumentError, LockedError, UnknownTopicError
+from headwater.errors import ClosedError, InvalidArgumentError, LockedError, UnknownTopicError
 from headwater.log.broker import Broker
 from headwater.log.descriptions import PartitionDescription
 from headwater.log.groups import GroupCoordinator
@@ -85,7 +85,6 @@ class SharedLog:
         """
         self.check_writable()
         self._remembered.pop(name, None)
-        self._forget_offsets(name)  # of one that was deleted, should the process have ended before they were
         self.core.create_topic(check_topic_name(name), partitions, {**config, TOPIC_ID: secrets.token_hex(8)})
 
     def create_topic_if_missing(self, name: str, partitions: int) -> None:
@@ -144,16 +143,7 @@ class SharedLog:
         self.core.delete_topic(name)
         self.deletions[name] += 1
         self.groups.topic_deleted(name)
-        self._forget_offsets(name)
         self._remembered.pop(name, None)
-
-    def _forget_offsets(self, topic: str) -> None:
-        """Let groups of consumers forget where they were in a topic that is gone. Applications look at its id themselves."""
-        for group in self.core.groups():
-            with suppress(CorruptLogError):
-                committed = self.core.fetch_offsets(group)
-                if not any(metadata for *_, metadata in committed):
-                    self.core.delete_offsets(group, {(name, p) for name, p, *_ in committed if name == topic})
 
     def topic_id(self, topic: str) -> str:
         """What tells a topic from an earlier one of its name; empty where that is not known.

@@ -195,6 +195,7 @@ impl Broker {
         inner.check_writable()?;
         let _changing = inner.changes.lock();
         ensure_threads_for(inner, &config)?;
+        inner.offsets.forget_topic(name)?; // of an earlier one, should the process have ended before that was done
         let topic = inner.create_topic(name, partitions, config)?;
         inner.threads.wake_syncer();
         Ok(topic)
@@ -231,7 +232,10 @@ impl Broker {
         let inner = &self.inner;
         inner.check_writable()?;
         let _changing = inner.changes.lock();
-        inner.delete_topic(&self.topic(name)?)
+        inner.delete_topic(&self.topic(name)?)?;
+        // A full disk does not keep a topic from being deleted: whoever makes one of this name does it then.
+        let _ = inner.offsets.forget_topic(name);
+        Ok(())
     }
 
     /// All topics, by name.

@@ -1,13 +1,15 @@
 //! Committed offsets: the last commit counts, and what cannot be read is never made up.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+#[path = "support/dying.rs"]
+mod dying;
 #[path = "support/workload.rs"]
 mod workload;
 
 use std::sync::Arc;
 
-use headwater_log::storage::MemoryStorage;
-use headwater_log::{Broker, Kind, OFFSETS_TOPIC, TopicConfig};
+use headwater_log::storage::{Level, MemoryStorage, SimulatedStorage};
+use headwater_log::{Broker, Kind, OFFSETS_TOPIC, Topic, TopicConfig};
 
 fn commit(broker: &Broker, group: &str, offset: u64) {
     broker.commit_offsets(group, &[("t".into(), 0, offset, format!("at {offset}"))]).unwrap();
@@ -110,4 +112,46 @@ fn old_commits_are_compacted_and_no_group_notices() {
     assert_eq!((done.records_before, done.records_after), (3, 2));
     let broker = workload::open(&storage).unwrap();
     assert_eq!(["a", "b", "gone"].map(|group| fetch(&broker, group)), [Some(438), Some(439), None]);
+}
+
+#[test]
+fn j04_no_group_is_anywhere_in_a_topic_that_was_made_anew_wherever_a_crash_comes() {
+    let place = ("t".to_owned(), 0);
+    let begin = Arc::new(SimulatedStorage::default());
+    let broker = workload::open(&begin).unwrap();
+    let append = |topic: &Arc<Topic>| {
+        let appended = topic.partitions[0].append(workload::keyed(0, 5)).unwrap();
+        topic.partitions[0].wait_durable(appended.next_offset).unwrap();
+    };
+    append(&broker.create_topic("t", 1, workload::settings(&[])).unwrap());
+    broker.commit_offsets("g", &[("t".into(), 0, 5, String::new()), ("other".into(), 0, 1, String::new())]).unwrap();
+    broker.commit_offsets("application", &[("t".into(), 0, 5, "its stores".into())]).unwrap();
+    broker.close().unwrap();
+    let begin = begin.image(Level::Killed);
+    let again = |storage: &Arc<SimulatedStorage>| -> headwater_log::Result<()> {
+        let broker = workload::open(storage)?;
+        broker.delete_topic("t")?;
+        broker.create_topic("t", 1, workload::settings(&[]))?;
+        broker.close()
+    };
+    for operation in 1.. {
+        let storage = Arc::new(dying::from(&begin, Some(operation)));
+        let is_over = again(&storage).is_ok();
+        for level in Level::ALL {
+            let broker = workload::open(&Arc::new(storage.image(level).storage())).unwrap();
+            let what = format!("operation {operation} {level:?}");
+            let is_old = broker.topic("t").is_ok_and(|topic| topic.partitions[0].next_offset() == 5);
+            if broker.topic("t").is_err() {
+                broker.create_topic("t", 1, workload::settings(&[])).unwrap();
+            }
+            let found = broker.offsets().fetch("g").unwrap();
+            assert!(is_old || !found.contains_key(&place), "{what}: {found:?}");
+            assert!(found.contains_key(&("other".to_owned(), 0)), "{what}: {found:?}");
+            assert!(broker.offsets().fetch("application").unwrap().contains_key(&place), "{what}");
+            broker.close().unwrap();
+        }
+        if is_over {
+            break;
+        }
+    }
 }

@@ -217,7 +217,7 @@ impl OffsetStore {
     /// Those of an append and a sync.
     pub fn delete(&self, group: &str) -> Result<()> {
         let mut log = self.log.lock();
-        self.forget(&mut log, group, &self.known(group).into_keys().collect())?;
+        self.forget(&mut log, group, &self.places(group).into_keys().collect())?;
         self.settle(group);
         Ok(())
     }
@@ -228,9 +228,38 @@ impl OffsetStore {
     /// Those of [`fetch`](Self::fetch), of an append and of a sync.
     pub fn delete_offsets(&self, group: &str, places: &BTreeSet<(String, u32)>) -> Result<BTreeSet<(String, u32)>> {
         let mut log = self.log.lock();
-        let found = self.fetch(group)?.into_keys().filter(|place| places.contains(place)).collect();
+        self.fetch(group)?;
+        let found = self.places(group).into_keys().filter(|place| places.contains(place)).collect();
         self.forget(&mut log, group, &found)?;
         Ok(found)
+    }
+
+    /// Lets groups of consumers forget where they are in a topic that is gone. An application, whose offsets carry what its
+    /// stores are at, has to look at the topic itself.
+    ///
+    /// # Errors
+    /// Those of an append and a sync.
+    pub(crate) fn forget_topic(&self, topic: &str) -> Result<()> {
+        let mut log = self.log.lock();
+        let pending = self.pending.lock().values().flatten().map(|pending| pending.group.clone()).collect::<Vec<_>>();
+        let groups: BTreeSet<String> = self.groups().into_iter().chain(pending).collect();
+        for group in groups {
+            let places = self.places(&group);
+            if places.values().all(String::is_empty) {
+                let gone = places.into_keys().filter(|(name, _)| name == topic).collect();
+                self.forget(&mut log, &group, &gone)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a group has committed something, or has in an open transaction; with the metadata.
+    fn places(&self, group: &str) -> BTreeMap<(String, u32), String> {
+        let known = self.known(group).into_iter().map(|(place, committed)| (place, committed.metadata));
+        let pending = self.pending.lock();
+        let of_group = pending.values().flatten().filter(|pending| pending.group == group);
+        let pending = of_group.flat_map(|pending| &pending.offsets);
+        known.chain(pending.map(|(topic, number, _, metadata)| ((topic.clone(), *number), metadata.clone()))).collect()
     }
 
     fn forget(&self, log: &mut Vec<Arc<Partition>>, group: &str, places: &BTreeSet<(String, u32)>) -> Result<()> {
@@ -243,6 +272,10 @@ impl OffsetStore {
             builder.push(now, Some(&key(group, topic, *partition)?), None, &[]);
         }
         write(log, group, builder, || Ok(Vec::new()))?;
+        let is_gone = |topic: &String, number: u32| places.contains(&(topic.clone(), number));
+        for pending in self.pending.lock().values_mut().flatten().filter(|pending| pending.group == group) {
+            pending.offsets.retain(|(topic, number, ..)| !is_gone(topic, *number));
+        }
         let mut groups = self.groups.write();
         if let Some(known) = groups.get_mut(group) {
             known.retain(|place, _| !places.contains(place));
