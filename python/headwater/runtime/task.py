@@ -8,6 +8,7 @@ keeps the records before the failing one, commits them, and raises.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import Any
@@ -34,6 +35,8 @@ from headwater.state import (
 )
 from headwater.topology import Topology
 from headwater.topology import nodes as n
+
+_LOGGER = logging.getLogger("headwater")
 
 FETCH_BYTES = 4 << 20
 """How much is read from a partition at once."""
@@ -155,6 +158,13 @@ class StreamTask:
             source.position, _ = committed.get(place, (start, ""))
             before = self._checkpoint.sources.get(place[0], "")
             is_another = before != "" and before != self._ids[place[0]]
+            if source.position < start and not is_another and self._committer.transaction is None:
+                # As Kafka Streams does; what must be exact stops here instead.
+                _LOGGER.warning(
+                    "application '%s': the records from %d to %d of topic '%s' partition %d were deleted before they were "
+                    "read; it goes on behind them", self.group, source.position, start, *place,
+                )  # fmt: skip
+                source.position = start
             if is_another or not start <= source.position <= end:
                 why = "it was made anew" if is_another else "records were deleted before they were read"
                 raise OffsetOutOfRangeError(

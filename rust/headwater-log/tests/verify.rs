@@ -171,23 +171,31 @@ fn every_changed_byte_of_a_log_is_found_at_its_batch() {
     }
 }
 
+/// Changes the bytes of files that say again what the log says, one after the other: the log is good, and the file is named.
+fn every_changed_byte_is_found<'a>(files: &Files, paths: impl IntoIterator<Item = &'a String>) {
+    for path in paths {
+        for at in 0..files[path].len() {
+            let mut changed = files.clone();
+            changed.get_mut(path).unwrap()[at] ^= 1 << (at % 8);
+            let report = look(&changed);
+            let found = faults(&report);
+            assert!(!found.is_empty(), "{path} byte {at}");
+            for finding in found {
+                assert_eq!(finding.severity, Severity::Warning, "{finding:?}");
+                assert!(finding.path.ends_with(path.as_str()), "{finding:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn every_changed_byte_of_an_index_is_found_in_its_file() {
     for is_closed in [true, false] {
         let files = log(is_closed);
-        for path in files.keys().filter(|path| path.ends_with("index") && !files[*path].is_empty()) {
-            for at in 0..files[path].len() {
-                let mut changed = files.clone();
-                changed.get_mut(path).unwrap()[at] ^= 1 << (at % 8);
-                let report = look(&changed);
-                let found = faults(&report);
-                assert!(!found.is_empty(), "closed: {is_closed}, {path} byte {at}");
-                for finding in found {
-                    assert_eq!(finding.severity, Severity::Warning, "{finding:?}");
-                    assert!(finding.path.ends_with(path.as_str()), "{finding:?}");
-                }
-            }
-        }
+        every_changed_byte_is_found(
+            &files,
+            files.keys().filter(|path| path.ends_with("index") && !files[*path].is_empty()),
+        );
     }
 }
 
@@ -196,19 +204,7 @@ fn every_changed_byte_of_what_is_said_of_producers_is_found_in_its_file() {
     for is_closed in [true, false] {
         let files = transactions(is_closed);
         assert_eq!(look(&files).findings, [], "closed: {is_closed}");
-        for path in beside(&files) {
-            for at in 0..files[path].len() {
-                let mut changed = files.clone();
-                changed.get_mut(path).unwrap()[at] ^= 1 << (at % 8);
-                let report = look(&changed);
-                let found = faults(&report);
-                assert!(!found.is_empty(), "closed: {is_closed}, {path} byte {at}");
-                for finding in found {
-                    assert_eq!(finding.severity, Severity::Warning, "{finding:?}");
-                    assert!(finding.path.ends_with(path.as_str()), "{finding:?}");
-                }
-            }
-        }
+        every_changed_byte_is_found(&files, beside(&files));
     }
 }
 
