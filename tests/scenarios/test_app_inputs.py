@@ -231,3 +231,24 @@ def test_h14_a_poisoned_topic_is_passed_through_and_floods_nothing(
     with broker.consumer("poison", value=dict, on_error="skip", **read) as consumer:  # type: ignore[arg-type]
         assert len(list(consumer)) == 30 and consumer.statistics().skipped == count - 30
     assert sum("skipped a record" in record.message for record in caplog.records) == 5, "1, 10, 100, 1000, 10000"
+
+
+@pytest.mark.parametrize("guarantee", ["at_least_once", "exactly_once"])
+def test_a20_an_aggregate_that_its_changelog_does_not_take_ends_the_run_before_it_counts(
+    broker: hw.Broker, guarantee: Any
+) -> None:
+    def app() -> hw.App:
+        made = hw.App("grows", broker=broker, processing_guarantee=guarantee)
+        words = made.stream("words", key=str, value=str).group_by_key()
+        words.aggregate(str, lambda k, v, so_far: so_far + v * 100, value=str, store="all").to_stream().to("out")
+        return made
+
+    app().run(until="caught_up")
+    before, changelog = broker.committed("grows"), "grows-all-changelog"
+    broker.alter_config(changelog, {"max.message.bytes": "2000"})
+    _send(broker, 40)
+    with pytest.raises(hw.InvalidArgumentError, match=f"at most 2000 bytes, got .* at topic '{changelog}' partition 0"):
+        app().run(until="caught_up")
+    assert broker.committed("grows") == before, "nothing of it counts"
+    broker.alter_config(changelog, {"max.message.bytes": None})
+    assert app().run(until="caught_up").records == 40

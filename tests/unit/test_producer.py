@@ -10,6 +10,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -385,3 +386,41 @@ def test_cf03_transactions_need_every_acknowledgement(broker: hw.Broker) -> None
         broker.producer(acks=0, transactional_id="x")
     with pytest.raises(hw.InvalidArgumentError, match="at transaction_timeout"):
         broker.producer(transactional_id="x", transaction_timeout="16m")
+
+
+@pytest.mark.parametrize("transactional_id", [None, "x"])
+def test_a02_a_record_that_is_too_large_is_refused_and_takes_no_other_with_it(
+    broker: hw.Broker, transactional_id: str | None
+) -> None:
+    broker.create_topic("small", config={"max.message.bytes": "1000"})
+    header, record = 61, 9  # of a batch, of its only record: lengths, deltas, no key, no headers
+    with broker.producer(linger="1h", transactional_id=transactional_id) as producer:
+        for size, is_taken in ((1000 - header - record, True), (1001 - header - record, False), (10_000_000, False)):
+            if transactional_id:
+                producer.begin()
+            handles = [producer.send("small", value=b"x" * n) for n in (100, 200, size, 300)]
+            assert [handle.result().offset >= 0 for number, handle in enumerate(handles) if number != 2] == [True] * 3
+            if is_taken:
+                assert handles[2].result().offset >= 0
+            else:
+                with pytest.raises(hw.InvalidArgumentError, match=r"at most 1000 bytes, got .* raise max\.message"):
+                    handles[2].result()
+            if transactional_id:
+                (producer.commit if is_taken else producer.abort)()
+            else:
+                with suppress(hw.InvalidArgumentError):
+                    producer.flush()
+    sizes = [row["value"] for row in broker.read_frame("small", value=bytes).to_dicts()]
+    of_one = [100, 200, 1000 - header - record, 300]
+    expected = of_one if transactional_id else of_one + [100, 200, 300] * 2
+    assert [len(value) for value in sizes] == expected
+
+
+def test_a02_many_small_records_go_into_small_batches(broker: hw.Broker) -> None:
+    broker.create_topic("small", config={"max.message.bytes": "1000"})
+    with broker.producer() as producer:
+        assert producer.send_many("small", [b"x" * 90] * 500) == 500
+    assert broker.offsets("small") == {0: (0, 500)}
+    broker.alter_config("small", {"max.message.bytes": "100"})
+    with pytest.raises(hw.InvalidArgumentError, match="at most 100 bytes"), broker.producer() as producer:
+        producer.send("small", value=b"x" * 90).result()

@@ -75,6 +75,11 @@ impl TopicConfig {
         self.number("segment.ms", u64::MAX).min(lag.unwrap_or(u64::MAX))
     }
 
+    /// The largest batch that is taken; None is any, which is the default here.
+    pub(crate) fn max_message_bytes(&self) -> Option<usize> {
+        self.settings.get("max.message.bytes").and_then(|text| text.parse().ok())
+    }
+
     /// Bytes of log between two index entries.
     pub(crate) fn index_interval_bytes(&self) -> u64 {
         self.number("index.interval.bytes", 4096)

@@ -12,6 +12,7 @@ use crate::errors::Failure;
 use crate::gate::Gate;
 use crate::log::Log;
 use crate::rows::Rows;
+use crate::sender::RECORD_OVERHEAD_MAX;
 use crate::transaction::Transaction;
 use crate::wal;
 
@@ -62,6 +63,28 @@ fn producer(transaction: Option<&Bound<'_, Transaction>>) -> Option<Arc<Transact
     transaction.map(|transaction| Arc::clone(&transaction.get().producer))
 }
 
+/// A batch that is handed on before it is large, or larger than its topic takes.
+struct Growing {
+    builder: wal::BatchBuilder,
+    max_bytes: usize,
+}
+
+impl Growing {
+    fn of(target: &Partition) -> Self {
+        Self { builder: wal::BatchBuilder::new(), max_bytes: BATCH_SIZE.min(target.max_batch_bytes()) }
+    }
+
+    /// Adds a row; returns the batch in which it had no room.
+    fn push(&mut self, row: &Row) -> Option<wal::BatchBuilder> {
+        let length = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
+        let more = length(&row.key) + length(&row.value) + row.headers.len() + RECORD_OVERHEAD_MAX;
+        let is_full = !self.builder.is_empty() && self.builder.size_bytes() + more > self.max_bytes;
+        let full = is_full.then(|| std::mem::take(&mut self.builder));
+        self.builder.push(row.timestamp, row.key.as_deref(), row.value.as_deref(), &row.headers);
+        full
+    }
+}
+
 /// Appends rows to a topic, as a part of a transaction if one is given, by the murmur2 of their keys without the `suffix` bytes of a window; rows without a key go to
 /// `keyless`. Returns the number of records.
 #[pyfunction]
@@ -81,7 +104,7 @@ fn append_rows(
     let transaction = producer(transaction);
     let rows = &rows.rows;
     py.enter(|| -> Result<(), Failure> {
-        let mut builders: Vec<Option<wal::BatchBuilder>> = (0..partitions).map(|_| None).collect();
+        let mut growing: Vec<Growing> = targets.iter().map(|target| Growing::of(target)).collect();
         for row in rows {
             let partition = match (&row.key, partitions) {
                 (_, 1) => 0,
@@ -91,17 +114,13 @@ fn append_rows(
                 }
                 (None, _) => keyless % partitions,
             } as usize;
-            let builder = builders[partition].get_or_insert_with(wal::BatchBuilder::new);
-            builder.push(row.timestamp, row.key.as_deref(), row.value.as_deref(), &row.headers);
-            if builder.size_bytes() >= BATCH_SIZE
-                && let Some(full) = builders[partition].take()
-            {
+            if let Some(full) = growing[partition].push(row) {
                 wal::append(&targets[partition], full, wal::codec("none"), transaction.as_deref())?;
             }
         }
-        for (builder, target) in builders.into_iter().zip(&targets) {
-            if let Some(builder) = builder {
-                wal::append(target, builder, wal::codec("none"), transaction.as_deref())?;
+        for (growing, target) in growing.into_iter().zip(&targets) {
+            if !growing.builder.is_empty() {
+                wal::append(target, growing.builder, wal::codec("none"), transaction.as_deref())?;
             }
         }
         Ok(())
@@ -126,13 +145,17 @@ fn append_rows_to(
     let rows = &rows.rows;
     py.enter(|| -> Result<u64, Failure> {
         let mut first = None;
-        for chunk in rows.chunks(4096) {
-            let mut builder = wal::BatchBuilder::new();
-            for row in chunk {
-                builder.push(row.timestamp, row.key.as_deref(), row.value.as_deref(), &row.headers);
-            }
-            let base = wal::append(&target, builder, wal::codec("none"), transaction.as_deref())?.base_offset;
-            first.get_or_insert(base);
+        let mut append = |batch| -> Result<(), Failure> {
+            let appended = wal::append(&target, batch, wal::codec("none"), transaction.as_deref())?;
+            first.get_or_insert(appended.base_offset);
+            Ok(())
+        };
+        let mut growing = Growing::of(&target);
+        for row in rows {
+            growing.push(row).map_or(Ok(()), &mut append)?;
+        }
+        if !growing.builder.is_empty() {
+            append(growing.builder)?;
         }
         Ok(first.unwrap_or_default())
     })

@@ -90,6 +90,8 @@ pub(crate) struct Lane {
     sticky: Arc<AtomicU32>,
     /// How many lanes the topic has.
     lanes: AtomicU32,
+    /// The largest batch that the topic takes.
+    max_batch_bytes: AtomicUsize,
 }
 
 impl Lane {
@@ -106,6 +108,7 @@ impl Lane {
             .map(|(partition, log)| {
                 if let Some(lane) = known.get(partition as usize).filter(|lane| Arc::ptr_eq(&lane.log, log)) {
                     lane.lanes.store(lanes, Ordering::Relaxed);
+                    lane.max_batch_bytes.store(log.max_batch_bytes(), Ordering::Relaxed);
                     return Arc::clone(lane);
                 }
                 Arc::new(Self {
@@ -115,6 +118,7 @@ impl Lane {
                     open: Mutex::new(None),
                     sticky: Arc::clone(sticky),
                     lanes: AtomicU32::new(lanes),
+                    max_batch_bytes: AtomicUsize::new(log.max_batch_bytes()),
                 })
             })
             .collect()
@@ -185,7 +189,13 @@ impl Sender {
         headers: &[u8],
     ) -> Option<(Arc<Batch>, u32)> {
         let bytes = key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len) + headers.len() + RECORD_OVERHEAD;
+        let limit = lane.max_batch_bytes.load(Ordering::Relaxed);
+        let is_full = |open: &Open, more: usize| open.builder.size_bytes() + more > limit;
         let mut slot = lane.open.lock();
+        // What the topic will not take takes no other record with it.
+        if let Some(full) = slot.take_if(|open| is_full(open, bytes + RECORD_OVERHEAD_MAX)) {
+            self.seal(lane, full);
+        }
         if slot.is_none() {
             *slot = Some(self.open_batch(lane)?);
         }
@@ -194,7 +204,7 @@ impl Sender {
         open.bytes += bytes;
         self.buffered.fetch_add(bytes, Ordering::Relaxed);
         let pushed = (Arc::clone(&open.batch), open.builder.len() as u32 - 1);
-        if open.bytes >= self.settings.batch_size {
+        if open.bytes >= self.settings.batch_size || is_full(open, RECORD_OVERHEAD_MAX) {
             let full = slot.take().expect("open");
             self.seal(lane, full);
         }
@@ -400,6 +410,9 @@ enum Work {
     Due(Vec<(Arc<Lane>, Instant)>),
     Ready(Vec<Sealed>),
 }
+
+/// What a record takes in a batch beside its bytes, at most.
+pub(crate) const RECORD_OVERHEAD_MAX: usize = 36;
 
 /// What a record takes in memory beside its bytes, about.
 pub(crate) const RECORD_OVERHEAD: usize = 12;

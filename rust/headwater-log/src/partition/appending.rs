@@ -71,6 +71,11 @@ impl Partition {
         self.cut_debris(&mut writer)?;
         let base_offset = self.next_offset();
         let config = self.config();
+        if let Some(limit) = config.max_message_bytes().filter(|_| marker.is_none())
+            && let Some(header) = headers.iter().find(|header| header.size_bytes > limit)
+        {
+            return Err(self.too_large(header.size_bytes, limit));
+        }
         let log_append_time = config.is_log_append_time().then(|| self.clock.now_ms());
         let mut stamped = Vec::with_capacity(headers.len());
         let (mut at, mut next_offset) = (0, base_offset);
@@ -117,6 +122,16 @@ impl Partition {
             self.growth.announce();
         }
         Ok(Appended { base_offset, next_offset, log_append_time })
+    }
+
+    fn too_large(&self, size: usize, limit: usize) -> Error {
+        Error::Invalid {
+            message: format!(
+                "expected a batch of at most {limit} bytes, got {size} - at topic '{}' partition {}; raise max.message.bytes, \
+                 or send smaller records",
+                self.topic, self.number
+            ),
+        }
     }
 
     /// Cuts off what a write that failed may have left behind the last batch: nothing is ever appended after garbage.

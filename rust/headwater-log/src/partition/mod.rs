@@ -256,6 +256,12 @@ impl Partition {
         self.config.read().durability().unwrap_or(self.default_durability)
     }
 
+    /// The largest batch that is taken now, in bytes.
+    #[must_use]
+    pub fn max_batch_bytes(&self) -> usize {
+        self.config.read().max_message_bytes().unwrap_or(usize::MAX)
+    }
+
     /// The topic's settings as they are now.
     pub(crate) fn config(&self) -> Arc<TopicConfig> {
         Arc::clone(&self.config.read())
