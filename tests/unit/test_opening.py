@@ -205,3 +205,44 @@ def test_a_log_that_nobody_closes_is_closed_at_exit(tmp_path: Path) -> None:
 def test_cf06_a_path_that_is_no_text_is_refused(path: str) -> None:
     with pytest.raises(hw.InvalidArgumentError, match="expected a path of UTF-8 text"):
         hw.open(path)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_c15_a_lock_is_given_back_at_close_whoever_was_forked_meanwhile(tmp_path: Path) -> None:
+    broker = hw.open(tmp_path)
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:  # has every file that was open, as any child has before it becomes another program
+        os.close(write)
+        os.read(read, 1)
+        os._exit(0)
+    try:
+        broker.close()
+        hw.open(tmp_path).close()
+    finally:
+        os.close(write)
+        os.close(read)
+        os.waitpid(child, 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_c15_a_forked_child_does_not_give_its_parents_lock_back(tmp_path: Path) -> None:
+    program = """
+import os, sys
+import headwater as hw
+broker = hw.open(sys.argv[1])
+child = os.fork()
+if child == 0:
+    del broker  # and the child ends as a program does, not by os._exit
+    sys.exit(0)
+assert os.waitpid(child, 0)[1] == 0
+print("held", flush=True)
+sys.stdin.read()
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None and parent.stdout.readline() == "held\n"
+        with pytest.raises(hw.LockedError):
+            hw.open(tmp_path)
+        parent.communicate()
+    hw.open(tmp_path).close()

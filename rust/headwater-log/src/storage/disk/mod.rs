@@ -129,7 +129,7 @@ impl Storage for DiskStorage {
                 file.set_len(0)?;
                 write!(file, "process {}", std::process::id())?;
                 let _ = self.locked.set(identity(&fs::metadata(&self.root)?));
-                Ok(Ok(Box::new(file)))
+                Ok(Ok(Box::new(Held { file, process: std::process::id() })))
             }
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
@@ -137,6 +137,23 @@ impl Storage for DiskStorage {
                 Ok(Err(if holder.is_empty() { "another process".into() } else { holder }))
             }
             Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+/// A lock that is given back when this is dropped. Closing the file would not do: a child that another thread is making by fork
+/// has it, too, until it becomes another program.
+#[derive(Debug)]
+struct Held {
+    file: fs::File,
+    process: u32,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // The lock is its parent's, whatever a child made by fork drops.
+        if self.process == std::process::id() {
+            let _ = self.file.unlock();
         }
     }
 }
