@@ -306,7 +306,7 @@ def test_every_record_is_counted_once_across_partitions_and_threads() -> None:
     assert len(last) == 13
 
 
-def test_a_changelog_is_replaced_by_its_store_when_it_has_outgrown_it(
+def test_a19_a_changelog_is_replaced_by_its_store_when_it_has_outgrown_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("headwater.runtime.task.REWRITE_RECORDS", 100)

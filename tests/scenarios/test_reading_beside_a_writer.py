@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,16 @@ producer = broker.producer(linger="0s")
 for line in sys.stdin:
     exec(line)
     print("done", flush=True)
+"""
+
+# The time of a transaction is looked at every second: it goes on until then.
+UNTIL_FENCED = """
+try:
+    while True:
+        careful.send('u', value=b'too late')
+        careful.flush()
+except hw.ProducerFencedError:
+    pass
 """
 
 
@@ -137,3 +148,25 @@ def test_what_is_forgotten_is_gone_for_the_reader_too(tmp_path: Path) -> None:
                 other.do("from headwater import _core; _core.delete_records(broker._shared.core, 't', 0, 15)")
                 assert reader.offsets("t") == {0: (15, 20)}
                 assert [record.offset for record in consumer.poll()] == [15, 16, 17, 18, 19]
+
+
+def test_h10_a_process_that_is_stopped_keeps_its_directory_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    with writer(tmp_path) as other:
+        other.do("broker.create_topic('t'), broker.create_topic('u')")
+        other.do("producer.send('t', value=b'before').result()")
+        other.do("careful = broker.producer(transactional_id='x', transaction_timeout='1s'); careful.begin()")
+        other.do("careful.send('u', value=b'open'); careful.flush()")
+        other.process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(hw.LockedError, match=f"process {other.process.pid}"):
+                hw.open(tmp_path)
+            with hw.open(tmp_path, mode="r") as reader:
+                assert reader.read_frame("t", value=bytes)["value"].to_list() == [b"before"]
+        finally:
+            other.process.send_signal(signal.SIGCONT)
+        other.do("producer.send('t', value=b'after').result()")
+        other.do(f"exec({UNTIL_FENCED!r})")
+        other.do("careful.close()")
+    with hw.open(tmp_path) as broker:
+        assert broker.read_frame("t", value=bytes)["value"].to_list() == [b"before", b"after"]
+        assert broker.read_frame("u", value=bytes).is_empty(), "what took too long never counts"
