@@ -1,6 +1,7 @@
 //! A topic: its name, its settings by Kafka's names, and its partitions.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use crate::{Error, Partition, Result, settings};
@@ -136,6 +137,17 @@ impl TopicConfig {
 
     pub(crate) fn is_log_append_time(&self) -> bool {
         self.settings.get("message.timestamp.type").is_some_and(|kind| kind == "LogAppendTime")
+    }
+
+    /// The times that records may have now; None is any, which is the default here.
+    pub(crate) fn times_around(&self, now: i64) -> Option<RangeInclusive<i64>> {
+        let (before, after) =
+            (self.duration("message.timestamp.before.max.ms"), self.duration("message.timestamp.after.max.ms"));
+        if self.is_log_append_time() || (before, after) == (None, None) {
+            return None;
+        }
+        let oldest = before.map_or(i64::MIN, |before| now.saturating_sub(before));
+        Some(oldest..=after.map_or(i64::MAX, |after| now.saturating_add(after)))
     }
 
     pub(crate) fn durability(&self) -> Option<Durability> {

@@ -7,8 +7,8 @@ mod workload;
 use std::sync::Arc;
 
 use headwater_log::storage::MemoryStorage;
-use headwater_log::{Kind, Partition};
-use headwater_record::{Codec, ControlType, Marker, ProducerFields};
+use headwater_log::{Clock, Kind, Partition, SystemClock};
+use headwater_record::{BatchBuilder, Codec, ControlType, Marker, ProducerFields};
 use workload::values;
 
 fn partition() -> (headwater_log::Broker, Arc<Partition>) {
@@ -95,4 +95,32 @@ fn c18_offsets_end_at_the_largest_and_none_is_used_twice() {
     assert_eq!((appended.base_offset, appended.next_offset), (last + 1, last + 3));
     partition.sync().unwrap();
     assert_eq!(workload::read_around(&partition, last).len(), 3);
+}
+
+#[test]
+fn i03_a_time_that_is_too_far_away_is_refused_where_a_topic_says_how_far() {
+    let broker = workload::open(&Arc::new(MemoryStorage::default())).unwrap();
+    let now = SystemClock.now_ms();
+    let year_2100 = 4_102_444_800_000;
+    let of = |times: &[i64]| {
+        let mut batch = BatchBuilder::new();
+        times.iter().for_each(|time| batch.push(*time, Some(b"k"), Some(b"v"), b""));
+        batch.finish(Codec::Lz4).unwrap()
+    };
+    for (name, value, taken, refused) in [
+        ("message.timestamp.after.max.ms", "3600000", vec![-1, now, now + 3_000_000], vec![now, year_2100]),
+        ("message.timestamp.before.max.ms", "3600000", vec![now, now - 3_000_000, year_2100], vec![now, 0, now]),
+        ("message.timestamp.after.max.ms", "9223372036854775807", vec![i64::MAX, i64::MIN], vec![]),
+    ] {
+        let topic = broker.create_topic(&format!("{name}{value}"), 1, workload::settings(&[(name, value)])).unwrap();
+        topic.partitions[0].append(of(&taken)).unwrap();
+        if !refused.is_empty() {
+            let error = topic.partitions[0].append(of(&refused)).unwrap_err();
+            assert!(error.kind() == Kind::Invalid && error.to_string().contains(name), "{error}");
+        }
+        assert_eq!(topic.partitions[0].next_offset(), taken.len() as u64, "{name}");
+    }
+    let settings = [("message.timestamp.after.max.ms", "0"), ("message.timestamp.type", "LogAppendTime")];
+    let stamped = broker.create_topic("stamped", 1, workload::settings(&settings)).unwrap();
+    stamped.partitions[0].append(of(&[year_2100])).unwrap();
 }

@@ -2,6 +2,7 @@
 //!
 //! One writer at a time. A write that fails leaves everything as it was: the next one begins at the same place.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -185,7 +186,8 @@ impl Partition {
 
     fn check_batches(&self, bytes: &[u8]) -> Result<Vec<Header>> {
         let refused = |what: String| self.refused(&what);
-        let is_compacted = self.config().is_compacted();
+        let config = self.config();
+        let times = config.times_around(self.clock.now_ms());
         let mut headers = Vec::with_capacity(1);
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -194,8 +196,8 @@ impl Partition {
             if header.is_control() || header.records_count != header.last_offset_delta + 1 {
                 return Err(refused("a control batch, or one with gaps".into()));
             }
-            if is_compacted {
-                self.check_keys(&rest[..header.size_bytes])?;
+            if config.is_compacted() || times.is_some() {
+                self.check_records(&rest[..header.size_bytes], &config, times.as_ref())?;
             }
             rest = &rest[header.size_bytes..];
             headers.push(header);
@@ -210,22 +212,32 @@ impl Partition {
         }
     }
 
-    /// Compaction keeps the last record of each key: one without a key would have no meaning there.
-    fn check_keys(&self, batch: &[u8]) -> Result<()> {
+    /// Compaction keeps the last record of each key: one without a key would have no meaning there. And times may have bounds.
+    fn check_records(&self, batch: &[u8], config: &TopicConfig, times: Option<&RangeInclusive<i64>>) -> Result<()> {
+        let place = || format!("topic '{}' partition {}", self.topic, self.number);
         let (batch, _) = Batch::split(&Bytes::copy_from_slice(batch))?;
         for record in &batch.records()? {
             let record = record?;
-            if record.key.is_none() {
-                return Err(Error::Invalid {
-                    message: format!(
-                        "expected a key on every record of a compacted topic, got record {} of a batch without one - at topic \
-                         '{}' partition {}; give every record a key",
-                        record.offset - batch.header.base_offset,
-                        self.topic,
-                        self.number
-                    ),
-                });
-            }
+            let number = record.offset - batch.header.base_offset;
+            let message = if record.key.is_none() && config.is_compacted() {
+                format!(
+                    "expected a key on every record of a compacted topic, got record {number} of a batch without one - at \
+                     {}; give every record a key",
+                    place()
+                )
+            } else if let Some(times) = times.filter(|times| !times.contains(&record.timestamp)) {
+                format!(
+                    "expected times from {} to {}, got {} of record {number} of a batch - at {}; send milliseconds, or change \
+                     message.timestamp.before.max.ms and message.timestamp.after.max.ms",
+                    times.start(),
+                    times.end(),
+                    record.timestamp,
+                    place()
+                )
+            } else {
+                continue;
+            };
+            return Err(Error::Invalid { message });
         }
         Ok(())
     }
