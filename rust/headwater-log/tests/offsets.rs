@@ -155,3 +155,16 @@ fn j04_no_group_is_anywhere_in_a_topic_that_was_made_anew_wherever_a_crash_comes
         }
     }
 }
+
+#[test]
+fn a_group_is_asked_while_it_commits_and_nobody_waits_for_ever() {
+    let broker = workload::open(&Arc::new(MemoryStorage::default())).unwrap();
+    std::thread::scope(|scope| {
+        let broker = &broker;
+        scope.spawn(move || (0..20_000).for_each(|offset| commit(broker, "g", offset)));
+        for _ in 0..2 {
+            scope.spawn(move || assert!((0..200_000).all(|_| fetch(broker, "g").is_none_or(|offset| offset < 20_000))));
+        }
+    });
+    assert_eq!(fetch(&broker, "g"), Some(19_999));
+}

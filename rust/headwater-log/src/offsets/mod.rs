@@ -169,6 +169,7 @@ impl OffsetStore {
                 places.insert(place, (CommittedOffset { offset: *offset, metadata: metadata.clone() }, at));
             }
         }
+        drop(groups);
         self.settle(group);
     }
 
@@ -183,10 +184,14 @@ impl OffsetStore {
     /// # Errors
     /// `Corrupt` if its last commit may lie in damaged bytes: restore the file, or commit (or delete the group) to go on.
     pub fn fetch(&self, group: &str) -> Result<BTreeMap<(String, u32), CommittedOffset>> {
-        match &*self.doubt.read() {
-            Some((damage, settled)) if !settled.contains(group) => Err(damage.clone()),
-            _ => Ok(self.known(group)),
-        }
+        // The doubt is let go of before the groups are asked: whoever commits takes the two the other way round.
+        let doubt = self
+            .doubt
+            .read()
+            .as_ref()
+            .filter(|(_, settled)| !settled.contains(group))
+            .map(|(damage, _)| damage.clone());
+        doubt.map_or_else(|| Ok(self.known(group)), Err)
     }
 
     /// The partitions for which a group's offsets lie in an open transaction: what is committed for them is not the last word.
