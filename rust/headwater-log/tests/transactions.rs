@@ -327,7 +327,7 @@ fn i05_i09_a_clock_before_1970_or_beyond_2106_is_a_clock() {
         let options = Options { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Options::default() };
         let storage = Arc::new(MemoryStorage::default());
         let broker = Broker::open(Arc::clone(&storage) as Arc<dyn Storage>, options.clone()).unwrap();
-        let settings = workload::settings(&[("retention.ms", "1000"), ("segment.ms", "1000")]);
+        let settings = workload::settings(&[("retention.ms", "86400000"), ("segment.ms", "1000")]);
         let partition = Arc::clone(&broker.create_topic("t", 1, settings).unwrap().partitions[0]);
         let producer = broker.transactional_producer("p", 1_000).unwrap();
         producer.begin().unwrap();
