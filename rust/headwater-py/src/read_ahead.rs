@@ -45,12 +45,9 @@ impl ReadAhead {
         max_bytes: usize,
     ) -> PyResult<(u64, Vec<u64>, Rows)> {
         log.liveness.check()?;
-        let fetched = match self.running.take() {
-            Some(running) if running.offset == offset => py.detach(|| running.thread.join().ok()?.ok()),
-            Some(running) => py.detach(|| running.thread.join().map(drop).ok()).and(None),
-            None => None,
-        };
-        let fetched = match fetched.filter(|fetched| fetched.next > offset) {
+        let ahead = self.running.take();
+        let ahead = py.enter(|| Ok::<_, PyErr>(ahead.and_then(|running| running.end_at(offset))))?;
+        let fetched = match ahead {
             Some(fetched) => fetched,
             None => log.with_partition(py, topic, partition, |source| fetch(source, offset, max_bytes))?,
         };
@@ -82,6 +79,12 @@ fn start(source: Arc<Partition>, offset: u64, max_bytes: usize, liveness: Arc<Li
 }
 
 impl Running {
+    /// Waits for the thread; gives what it has read if that begins at `offset` and leads anywhere.
+    fn end_at(self, offset: u64) -> Option<Fetched> {
+        let fetched = self.thread.join().ok()?.ok()?;
+        (self.offset == offset && fetched.next > offset).then_some(fetched)
+    }
+
     fn end(self) {
         // A child made by fork has no such thread.
         if !self.liveness.is_forked() {

@@ -16,6 +16,7 @@ use pyo3::types::{PyBytes, PyDict};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::gate::Gate;
 use crate::rows::{Rows, emitted};
 
 /// See the module.
@@ -223,14 +224,14 @@ impl Task {
         segment: usize,
         inputs: Vec<(usize, u8, PyRefMut<'_, Rows>)>,
         marks: Vec<u32>,
-    ) -> Vec<Rows> {
+    ) -> PyResult<Vec<Rows>> {
         let inputs: Vec<Input> = inputs
             .into_iter()
             .map(|(node, input, mut rows)| Input { node, input, rows: std::mem::take(&mut rows.rows) })
             .collect();
         let (stores, segments) = (&mut self.stores, &mut self.segments);
-        let ports = py.detach(|| segments[segment].run(stores, inputs, &marks));
-        ports.into_iter().map(|rows| Rows { rows }).collect()
+        let ports = py.enter(|| Ok::<_, PyErr>(segments[segment].run(stores, inputs, &marks)))?;
+        Ok(ports.into_iter().map(|rows| Rows { rows }).collect())
     }
 
     /// Emits what joins of a segment hold back.
