@@ -4,7 +4,6 @@
 //! interpreter), except when `buffer_memory` is full: then it waits at the gate.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
@@ -146,16 +145,16 @@ impl Producer {
         target.lane(key, partition).ok_or_else(refusal)
     }
 
-    /// Adds rows of a frame, up to one that cannot be added now, or ever; returns how many were added, and why no more.
+    /// Adds rows of a frame from `first` on, up to one that cannot be added now, or ever; returns which comes next, and why it
+    /// was not added.
     fn push_rows(
         &self,
         target: &Target,
         columns: &RecordColumns<'_>,
-        rows: Range<usize>,
+        first: usize,
         sent_at: i64,
     ) -> (usize, Option<Stop>) {
-        let first = rows.start;
-        for index in rows {
+        for index in first..columns.len() {
             let row = columns.row(index);
             let bytes = row.key.map_or(0, <[u8]>::len) + row.value.map_or(0, <[u8]>::len) + RECORD_OVERHEAD;
             let stop = if !self.sender.has_room(bytes) {
@@ -167,10 +166,10 @@ impl Producer {
                 Some(Stop::NoPartition(row.partition.unwrap_or(-1)))
             };
             if stop.is_some() {
-                return (index - first, stop);
+                return (index, stop);
             }
         }
-        (columns.len() - first, None)
+        (columns.len(), None)
     }
 
     /// Waits at the gate until so many bytes may be pushed.
@@ -353,15 +352,15 @@ impl Producer {
         let batches = read_batches(frame)?;
         for batch in &batches {
             let columns = RecordColumns::of(batch)?;
-            let (mut next, count) = (0, batch.num_rows());
-            while next < count {
-                let push = || self.push_rows(&target, &columns, next..count, sent_at);
+            let mut next = 0;
+            while next < columns.len() {
+                let push = || self.push_rows(&target, &columns, next, sent_at);
                 // Attached within a transaction, so that nobody ends it in between.
-                let (pushed, stop) = match &self.transaction {
+                let stop;
+                (next, stop) = match &self.transaction {
                     Some(_) => self.check_transaction().map(|()| push())?,
                     None => py.enter(|| Ok::<_, PyErr>(push()))?,
                 };
-                next += pushed;
                 match stop {
                     None => {}
                     Some(Stop::Full(bytes)) => self.make_room(py, bytes)?,
