@@ -169,10 +169,10 @@ fn in_order(mut inputs: Vec<Input>, mut visit: impl FnMut(usize, u8, &mut Row)) 
         return input.rows.iter_mut().for_each(|row| visit(input.node, input.input, row));
     }
     let mut heads: Vec<_> = inputs.iter_mut().map(|input| (input.node, input.input, input.rows.iter_mut())).collect();
-    let order =
-        |head: &(usize, u8, std::slice::IterMut<'_, Row>)| head.2.as_slice().first().map(|row| row.order.clone());
-    while let Some(at) = (0..heads.len()).filter(|at| order(&heads[*at]).is_some()).min_by_key(|at| order(&heads[*at]))
-    {
+    loop {
+        let order = |at: usize| heads[at].2.as_slice().first().map(|row| &row.order);
+        let left = (0..heads.len()).filter(|at| order(*at).is_some());
+        let Some(at) = left.min_by(|a, b| order(*a).cmp(&order(*b))) else { return };
         let (node, input, rows) = &mut heads[at];
         rows.next().into_iter().for_each(|row| visit(*node, *input, row));
     }
