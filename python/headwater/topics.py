@@ -11,6 +11,9 @@ from headwater.serdes import Serde, resolve
 K = TypeVar("K")
 V = TypeVar("V")
 
+TOPIC_ID = "headwater.id"
+"""The setting that tells a topic from an earlier one of its name; nobody gives it, and nobody is shown it."""
+
 _LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
 

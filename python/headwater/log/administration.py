@@ -12,7 +12,7 @@ from headwater.log.descriptions import Compaction, PartitionDescription, TopicDe
 from headwater.log.handle import Handle
 from headwater.serdes import resolve
 from headwater.time import Duration, Timestamp, to_timestamp_ms
-from headwater.topics import Topic, check_topic_name
+from headwater.topics import TOPIC_ID, Topic, check_topic_name
 
 _BROKERS_OWN = ("__consumer_offsets", "__transaction_state")
 
@@ -243,7 +243,7 @@ class TopicAdministration(Handle):
         """
         shared = self._shared
         partitions, config = shared.core.topic(name)
-        config.pop("headwater.id", None)
+        config.pop(TOPIC_ID, None)
         key, value = shared.serdes_of(name)
         return TopicDescription(name=name, partitions=partitions, key=key, value=value, config=config)
 

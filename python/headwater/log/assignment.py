@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from headwater._typing import AutoOffsetReset
-from headwater.errors import OffsetOutOfRangeError
+from headwater.errors import OffsetOutOfRangeError, UnknownTopicError
 from headwater.log.position import Position
 from headwater.records import TopicPartition
 
@@ -59,7 +60,7 @@ class Assignment:
         self._is_read_committed = is_read_committed
         self._turn: deque[TopicPartition] = deque()
         self._topics_epoch = self._core.epoch()
-        self._deletions = dict(shared.deletions)
+        self._ids = self._topic_ids()
         self.adopt(dict.fromkeys(self._everything(), 0) if member is None else shared.groups.heartbeat(member)[0])
 
     def adopt(self, owned: Mapping[TopicPartition, int]) -> None:
@@ -89,26 +90,34 @@ class Assignment:
             self.positions[place] = Position(start, offset, owned[place])
         self._turn = deque(sorted(self.positions))
 
-    def forget_deleted_topics(self) -> bool:
-        """Forget the positions in topics that are gone; returns whether topics have changed since this was last asked."""
+    def forget_stale_positions(self) -> bool:
+        """Forget the positions in topics that are gone or made anew; returns whether topics have changed since the last call."""
         epoch = self._core.epoch()
         if epoch == self._topics_epoch:
             return False
         self._topics_epoch = epoch
-        before, self._deletions = self._deletions, dict(self._shared.deletions)
+        before, self._ids = self._ids, self._topic_ids()
         for place in list(self.positions):
-            if self._deletions.get(place.topic) != before.get(place.topic):
+            if self._ids.get(place.topic) != before.get(place.topic):
                 del self.positions[place]
         self._turn = deque(sorted(self.positions))
         return True
 
     def adopt_new_partitions(self) -> None:
         """Without a group: take what the topics have gained; one that was made anew is read from its first record."""
-        if not self.forget_deleted_topics():
+        if not self.forget_stale_positions():
             return
         for place in self._everything() - self.positions.keys():
             self.positions[place] = Position(self._core.watermarks(*place)[0], None, 0)
         self._turn = deque(sorted(self.positions))
+
+    def _topic_ids(self) -> dict[str, str]:
+        """What tells each topic that is there from an earlier one of its name."""
+        ids = {}
+        for name in self._topics:
+            with suppress(UnknownTopicError):
+                ids[name] = self._shared.topic_id(name)
+        return ids
 
     def _everything(self) -> set[TopicPartition]:
         return {TopicPartition(name, p) for name in self._topics for p in range(self._shared.partitions_of(name))}

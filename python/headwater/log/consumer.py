@@ -502,7 +502,7 @@ class Consumer(Generic[K, V]):
             self._assignment.adopt_new_partitions()
             return
         groups = self._shared.groups
-        self._assignment.forget_deleted_topics()
+        self._assignment.forget_stale_positions()
         owned, revoking = groups.heartbeat(self._member)
         if revoking:
             if self._is_auto_commit:

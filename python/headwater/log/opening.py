@@ -14,7 +14,6 @@ import secrets
 import threading
 import warnings
 import weakref
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol
@@ -30,14 +29,11 @@ from headwater.log.groups import GroupCoordinator
 from headwater.log.producer import Producer
 from headwater.serdes import Serde, serde_from_config, serde_to_config
 from headwater.time import Duration, parse_duration_ms
-from headwater.topics import check_topic_name
+from headwater.topics import TOPIC_ID, check_topic_name
 
 _LOGGER = logging.getLogger("headwater")
 MAX_TRANSACTION_MS = 15 * 60 * 1000
 """Kafka's limit on the time-out of a transaction."""
-
-TOPIC_ID = "headwater.id"
-"""The setting that tells a topic from an earlier one of its name; nobody gives it, and nobody is shown it."""
 
 _LOCK = threading.RLock()
 _OPEN: dict[tuple[str, str], SharedLog] = {}
@@ -57,7 +53,6 @@ class SharedLog:
         self.durability = durability
         self.references = 0
         self.groups = GroupCoordinator(self.partitions_of, core.notify)
-        self.deletions: Counter[str] = Counter()  # of each topic: one of the same name is another
         self._applications: set[str] = set()
         self.children: weakref.WeakSet[Any] = weakref.WeakSet()
         self._remembered: dict[str, tuple[Serde[Any] | None, Serde[Any] | None]] = {}
@@ -141,7 +136,6 @@ class SharedLog:
         """
         self.check_writable()
         self.core.delete_topic(name)
-        self.deletions[name] += 1
         self.groups.topic_deleted(name)
         self._remembered.pop(name, None)
 
@@ -150,6 +144,9 @@ class SharedLog:
 
         Args:
             topic: Name of the topic.
+
+        Raises:
+            UnknownTopicError: There is no such topic.
         """
         return self.core.topic(topic)[1].get(TOPIC_ID, "")
 
