@@ -31,7 +31,8 @@ fn fetch_frame(
 ) -> PyResult<(u64, Columns)> {
     let (next, fetched) = log.with_partition(py, topic, partition, |source| {
         let (next, batches) = wal::fetch_batches(source, offset, max_bytes, true)?;
-        let mut fetched = Fetched::with_capacity(batches.iter().map(|batch| batch.header.records_count as usize).sum());
+        let mut fetched =
+            ColumnsBuilder::with_capacity(batches.iter().map(|batch| batch.header.records_count as usize).sum());
         batches.iter().try_for_each(|batch| fetched.add(batch, offset))?;
         Ok((next, fetched))
     })?;
@@ -39,14 +40,14 @@ fn fetch_frame(
 }
 
 /// Columns of records that grow.
-struct Fetched {
+struct ColumnsBuilder {
     offsets: Vec<i64>,
     timestamps: Vec<i64>,
     keys: BinaryViewBuilder,
     values: BinaryViewBuilder,
 }
 
-impl Fetched {
+impl ColumnsBuilder {
     fn with_capacity(records: usize) -> Self {
         Self {
             offsets: Vec::with_capacity(records),
