@@ -220,7 +220,7 @@ def test_h14_a_poisoned_topic_is_passed_through_and_floods_nothing(
     metrics = app.run(until="caught_up")
     assert (metrics.records, metrics.dropped_records) == (count, count - 30)
     read = {"isolation_level": "read_committed", "auto_offset_reset": "earliest", "timeout": "0s"}
-    with broker.consumer("bad", **read) as consumer:  # type: ignore[arg-type]
+    with broker.consumer("bad", **read) as consumer:
         letters = [(r.partition, r.key, r.value, r.timestamp, r.headers) for r in consumer]
     assert len(letters) == count - 30
     for side in (0, 1):
@@ -228,7 +228,7 @@ def test_h14_a_poisoned_topic_is_passed_through_and_floods_nothing(
         assert numbers == [n for n in range(side, count, 2) if n % 1_000 != 999], "as they are, in order"
     assert {(key, value) for _, key, value, *_ in letters} == {(b"k", b"{")}
     assert all(headers == (("n", b"%d" % timestamp),) for *_, timestamp, headers in letters)
-    with broker.consumer("poison", value=dict, on_error="skip", **read) as consumer:  # type: ignore[arg-type]
+    with broker.consumer("poison", value=dict, on_error="skip", **read) as consumer:
         assert len(list(consumer)) == 30 and consumer.statistics().skipped == count - 30
     assert sum("skipped a record" in record.message for record in caplog.records) == 5, "1, 10, 100, 1000, 10000"
 

@@ -1,7 +1,7 @@
 """``headwater topic analyze``: how a topic is filled: how large its batches are, how they are compressed, how fast they come."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -61,8 +61,7 @@ def _batch(line: dict[str, Any]) -> _Batch:
     return _Batch(records=line["count"], size=line["size"], max_timestamp=time, codec=line["compresscodec"])
 
 
-def _measures(batches: Iterable[_Batch]) -> dict[str, Any]:
-    batches = list(batches)
+def _measures(batches: list[_Batch]) -> dict[str, Any]:
     sizes = sorted(batch.size for batch in batches)
     records, size = sum(batch.records for batch in batches), sum(sizes)
     times = [batch.max_timestamp for batch in batches]

@@ -111,9 +111,8 @@ class Decoder:
                 found = self._policy(error, as_bytes)
                 if found is None:
                     self.skipped += 1
-                    if (
-                        str(self.skipped).rstrip("0") == "1"
-                    ):  # the 1st, the 10th, the 100th: a poisoned topic floods no log
+                    # The 1st, the 10th, the 100th: a poisoned topic floods no log.
+                    if str(self.skipped).rstrip("0") == "1":
                         _LOGGER.warning("skipped a record, number %d: %s", self.skipped, error)
                     continue
                 # A replacement stands where the record stood, whatever the function made of its place.

@@ -1,9 +1,10 @@
 //! The threads that work for a broker on their own: the syncer (durability `interval:MS`), the janitor (retention and
 //! compaction), and one that aborts transactions which take too long.
 //!
-//! Each is started when the first topic, or transactional id, asks for it. [`Threads::end`] wakes them from their sleep, lets a round that is
-//! under way finish, and returns when none is left: a closed broker has no threads. A broker that is dropped without a close
-//! ends them too, but does not wait, for it may be one of them that drops it.
+//! Each is started when the first topic, or transactional id, asks for it, which is refused if there is no thread to be had.
+//! [`Threads::end`] wakes them from their sleep, lets a round that is under way finish, and returns when none is left: a closed
+//! broker has no threads. A broker that is dropped without a close ends them too, but does not wait, for it may be one of them
+//! that drops it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};

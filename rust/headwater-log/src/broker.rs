@@ -69,7 +69,7 @@ pub struct Broker {
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    pub(crate) storage: Arc<dyn Storage>,
+    storage: Arc<dyn Storage>,
     pub(crate) options: Options,
     pub(crate) topics: RwLock<BTreeMap<String, Arc<Topic>>>,
     /// Held while topics are made, changed or deleted.

@@ -85,8 +85,8 @@ impl Growing {
     }
 }
 
-/// Appends rows to a topic, as a part of a transaction if one is given, by the murmur2 of their keys without the `suffix` bytes of a window; rows without a key go to
-/// `keyless`. Returns the number of records.
+/// Appends rows to a topic, as a part of a transaction if one is given, by the murmur2 of their keys without the `suffix` bytes
+/// of a window; rows without a key go to `keyless`. Returns the number of records.
 #[pyfunction]
 #[pyo3(signature = (log, topic, partitions, rows, suffix, keyless, transaction=None))]
 fn append_rows(
@@ -152,7 +152,9 @@ fn append_rows_to(
         };
         let mut growing = Growing::of(&target);
         for row in rows {
-            growing.push(row).map_or(Ok(()), &mut append)?;
+            if let Some(full) = growing.push(row) {
+                append(full)?;
+            }
         }
         if !growing.builder.is_empty() {
             append(growing.builder)?;

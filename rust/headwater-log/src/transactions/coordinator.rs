@@ -314,10 +314,10 @@ impl Coordinator {
 
     /// Aborts whatever is open: the log is being closed.
     pub(crate) fn abort_all(&self, offsets: &OffsetStore) -> Result<()> {
-        let mut outcome = Ok(());
         if self.doubt.read().is_some() {
-            return outcome; // to where they have written was not looked up: a decision would pass for one that is done
+            return Ok(()); // to where they have written was not looked up: a decision would pass for one that is done
         }
+        let mut outcome = Ok(());
         for entry in self.entries() {
             outcome = outcome.and(self.end_what_is_open(&mut entry.lock(), offsets));
         }

@@ -8,8 +8,8 @@
 //!   their order keys and a read names the order key it reads at;
 //! * **cache**: with caching on, a write only marks the key dirty; the flush emits one change per key, in order of last
 //!   update, from the value before the first write to the last;
-//! * **changelog**: keys written (with a cache: flushed) since the last commit are remembered, and their latest slots are what the
-//!   changelog gets.
+//! * **changelog**: keys written (with a cache: flushed) since the last commit are remembered, and their latest slots are what
+//!   the changelog gets.
 //!
 //! **Invariants**
 //! 1. Keys and values in a store own their bytes: a slice of a read buffer is copied before it is kept.
